@@ -1,0 +1,39 @@
+# The few commands. `make demo` and `make test` work on a fresh machine with Python 3.11 or newer and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PORT ?= 5006
+STUDY ?= demo-study
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help demo test bench export check clean-notebooks constraints
+
+help:  ## what can be typed
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "motkit needs Python 3.11 or newer, '$(PYTHON)' is $$($(PYTHON) --version). Type: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "'$(PYTHON)' has no venv module. On Debian or Ubuntu type: apt-get install python3-venv"; exit 2; }
+	@echo "Setting up $(VENV) with the versions of constraints.txt; this takes some minutes the first time only."
+	@$(BIN)/pip install -q -c constraints.txt -e '.[apps,sql,dev]'
+	@touch $@
+
+demo: $(STAMP)  ## the whole analysis on the demo data, served at a local address
+	@$(BIN)/motkit demo --out $(STUDY) --port $(PORT)
+
+test: $(STAMP)  ## all tests
+	@$(BIN)/python tests/find_chromium.py
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+bench: $(STAMP)  ## speed and memory against a peer in the same run
+	@$(BIN)/motkit bench
+
+export: $(STAMP)  ## notebooks to modules
+	@$(BIN)/nbdev-clean && $(BIN)/nbdev-export
+
+check: $(STAMP)  ## lint and types
+	@$(BIN)/ruff check . && $(BIN)/mypy
+
+constraints: $(STAMP)  ## the pinned versions, made anew from pyproject.toml
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --all-extras --upgrade --no-annotate --custom-compile-command 'make constraints' pyproject.toml -o constraints.txt

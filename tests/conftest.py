@@ -1,0 +1,15 @@
+"""What all tests share: every notebook is a test, real data come by `MOTKIT_DATA` alone, Chromium is Debian's."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data; tests that need it say so when it is not set."""
+    folder = os.environ.get("MOTKIT_DATA")
+    if not folder:
+        pytest.skip("MOTKIT_DATA is not set, so real data are not tried")
+    return Path(folder)

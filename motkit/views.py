@@ -108,7 +108,7 @@ def table_html(
     more = f'<p class="motkit-more">{_many(left, "more row")} in the table.</p>' if left > 0 else ""
     return f'<table class="motkit-table"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>{more}'
 
-# %% ../nbs/70_show/70_views.ipynb #5e9442a9
+# %% ../nbs/70_show/70_views.ipynb #8ca6b0d9
 @dataclass(frozen=True, eq=False)
 class View:
     """One thing to see of a study: a sentence, its table, and what it rests on."""
@@ -129,7 +129,7 @@ class View:
     def __str__(self) -> str:
         if self.empty:
             return f"{self.title}\n{self.empty}"
-        with pl.Config(tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, tbl_rows=20, tbl_width_chars=100):
+        with pl.Config(tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, tbl_rows=30, tbl_width_chars=110, fmt_str_lengths=60):
             return f"{self.title}\n{self.sentence}\n{self.short}\n{self.footing}"
 
     def _repr_html_(self) -> str:
@@ -219,7 +219,7 @@ def hide_small_groups(
     kept = [pl.when(pl.col("hidden") == "").then(pl.col(c)).alias(c) for c in (customers, *values)]
     return marked.with_columns(hidden=why).with_columns(kept).drop("_row", "_count", "_filled", "_small", "_also")
 
-# %% ../nbs/70_show/70_views.ipynb #6dd419fa
+# %% ../nbs/70_show/70_views.ipynb #ebb6222c
 def _hidden_words(table: pl.DataFrame, min_cell: int, noun: str = "group") -> str:
     """How many groups are hidden, as a sentence; '' when none is."""
     reasons = table["hidden"].to_list()
@@ -231,16 +231,21 @@ def _hidden_words(table: pl.DataFrame, min_cell: int, noun: str = "group") -> st
     return text + (f", and {also} more so that {'it' if small == 1 else 'they'} cannot be worked out." if also else ".")
 
 
+def _as_of(study: StudyTables) -> str:
+    """The day up to which the study looks."""
+    return str(study.manifest.get("as_of", "–"))[:10]
+
+
 def _join(*sentences: str) -> str:
     """Sentences in a row, without the empty ones."""
     return " ".join(sentence for sentence in sentences if sentence)
 
-# %% ../nbs/70_show/70_views.ipynb #baffa21b
-_MOST = 7  # lines that can be told apart in one picture
+# %% ../nbs/70_show/70_views.ipynb #ea4c489a
+_MOST = 6  # lines that can be told apart in one picture
 
 
 def _choose(known: Sequence[str], chosen: Sequence[str], what: str) -> list[str]:
-    """The chosen names in the study's order, or the first seven when none is chosen.
+    """The chosen names in the study's order, or the first six when none is chosen.
 
     Raises `SettingError` naming every choice that the study does not have.
     """
@@ -284,10 +289,10 @@ def _weekly_sentence(table: pl.DataFrame) -> str:
         text += f"; {_percent(parts['sessions'][0] / sessions)} of the visits began in {parts['channel'][0]}"
     return text + "."
 
-# %% ../nbs/70_show/70_views.ipynb #b644e793
+# %% ../nbs/70_show/70_views.ipynb #67344a81
 def sessions_by_week(
     study: StudyTables,  # an open study
-    channels: Sequence[str] = (),  # names of channels; empty: the seven busiest
+    channels: Sequence[str] = (),  # names of channels; empty: the six busiest
 ) -> View:  # table: week, channel, sessions, customers, n_events, engaged_median_s, whole_week, hidden
     """Sessions, customers and events by week and by the channel in which the session began.
 
@@ -324,8 +329,9 @@ def _wilson(part: pl.Expr, whole: float, confidence: float) -> tuple[pl.Expr, pl
     width = half * (share * (1 - share) / whole + z**2 / (4 * whole**2)).sqrt()
     return (centre - width).clip(0, 1), (centre + width).clip(0, 1)
 
-# %% ../nbs/70_show/70_views.ipynb #9ad8c401
+# %% ../nbs/70_show/70_views.ipynb #4e033b83
 _LEVELS = ("high", "medium", "low", "dormant")
+_LEVEL_WORDS = {"high": "are highly engaged", "medium": "are at the medium level", "low": "are at the low level", "dormant": "are dormant"}
 
 
 def engagement_levels(
@@ -347,9 +353,9 @@ def engagement_levels(
         why = "No customer has an engagement score yet." if not total else f"Fewer than {small} customers have a score, so nothing can be shown."
         return View(name, title, "", table.clear(), "", why)
     known = [row for row in table.iter_rows(named=True) if row["share"] is not None]
-    parts = [f"{_percent(row['share'])} {'are dormant' if row['level'] == 'dormant' else 'are at level ' + row['level']}" for row in known]
+    parts = [f"{_percent(row['share'])} {_LEVEL_WORDS.get(row['level'], row['level'])}" for row in known]
     words = f"Of {_count(total)} customers, {', '.join(parts)}." if parts else "Every level is hidden."
-    footing = _join(f"n = {_many(total, 'customer')} as of {study.manifest.get('as_of', '–')}.", _fade_words(study), _hidden_words(table, small, "level"))
+    footing = _join(f"n = {_many(total, 'customer')} as of {_as_of(study)}.", _fade_words(study), _hidden_words(table, small, "level"))
     return View(name, title, words, table, f"{footing} Bars carry the {_interval_words(study)} of the share.")
 
 
@@ -357,7 +363,7 @@ def _fade_words(study: StudyTables) -> str:
     """How fast activity fades in the score."""
     return f"An event counts half after {_days(float(_setting(study, 'engagement', 'half_life_days', 14.0)))}."
 
-# %% ../nbs/70_show/70_views.ipynb #299321da
+# %% ../nbs/70_show/70_views.ipynb #495d6d17
 def engagement_distribution(
     study: StudyTables,  # an open study
 ) -> View:  # table: low, high, customers, share, hidden
@@ -380,7 +386,7 @@ def engagement_distribution(
         row = top.row(0, named=True)
         sentence += f" The fullest bin, {row['low']:g} to {row['high']:g}, holds {_percent(row['share'])} of them."
     footing = _join(
-        f"n = {_many(total, 'customer')} as of {study.manifest.get('as_of', '–')}.",
+        f"n = {_many(total, 'customer')} as of {_as_of(study)}.",
         "Counts of all customers, so there is no interval.",
         _fade_words(study),
         _hidden_words(table, small, "bin"),
@@ -450,22 +456,23 @@ def _with_interval(value: float, low: float | None, high: float | None) -> str:
         return _percent(value)
     return f"{_percent(value)} ({floor(low * 100 + 1e-9)}% to {ceil(high * 100 - 1e-9)}%)"
 
-# %% ../nbs/70_show/70_views.ipynb #84a38139
+# %% ../nbs/70_show/70_views.ipynb #d1d0a586
 def _followed_words(study: StudyTables, segments: Sequence[str]) -> str:
     """n and follow-up of the shown segments in words."""
     rows = _segments(study).filter(pl.col("segment").is_in(list(segments)) & (pl.col("hidden") == ""))
     small = _min_cell(study)
-    parts = []
-    for row in rows.iter_rows(named=True):
-        few = {name: _count(row[name]) if row[name] == 0 or row[name] >= small else f"fewer than {small}" for name in ("onboarded", "churned")}
-        who = "" if row["segment"] == "all" else f"{row['segment']}: "
-        parts.append(f"{who}n = {_count(row['customers'])} customers, {few['onboarded']} seen to onboard, {few['churned']} to leave")
     if not rows.height:
         return ""
+    everybody, parts = rows.filter(pl.col("segment") == "all"), rows.filter(pl.col("segment") != "all")
+    whole = everybody if everybody.height else parts
+    n, onboarded, churned = whole.select("customers", "onboarded", "churned").sum().row(0)
+    seen = [_count(count) if count == 0 or count >= small else f"fewer than {small}" for count in (onboarded, churned)]
+    each = ", ".join(f"{row['segment']} {_count(row['customers'])}" for row in parts.iter_rows(named=True))
+    text = f"n = {_many(n, 'customer')}{f' ({each})' if each else ''}; {seen[0]} were seen to onboard and {seen[1]} to leave"
     usual, most = rows.select(pl.max("follow_up_median_days", "follow_up_max_days").fill_null(0)).row(0)
-    left = rows.select(pl.col("left_out").sum()).item()
-    out = f" {_many(left, 'customer')} without a known start {'is' if left == 1 else 'are'} left out." if left >= small else ""
-    return f"{'; '.join(parts)}. Followed for {_days(usual)} in the median, {_days(most)} at most.{out}"
+    left = whole.select(pl.col("left_out").sum()).item()
+    out = f" {_many(left, 'customer')} could not be followed and {'is' if left == 1 else 'are'} left out." if left >= small else ""
+    return f"{text}. Followed for {_days(usual)} in the median, {_days(most)} at most.{out}"
 
 
 def _gone_words(study: StudyTables) -> str:
@@ -513,7 +520,32 @@ _LOYALTY = _Question(
     "Customers who stay for at least {day} ({interval} in brackets)",
 )
 
-# %% ../nbs/70_show/70_views.ipynb #18785477
+# %% ../nbs/70_show/70_views.ipynb #39b10461
+def _half_words(curve: pl.DataFrame, question: _Question) -> str:
+    """The day by which half are onboarded, or have left, when the curve gets there."""
+    value = pl.col(question.value)
+    past = curve.filter(value >= 0.5 if question.at_start == 0 else value <= 0.5)
+    if not past.height:
+        return ""
+    day = _days(float(past["time"][0]))
+    return f"Half are onboarded by {day}." if question.at_start == 0 else f"Half have left after {day}."
+
+# %% ../nbs/70_show/70_views.ipynb #68845e2e
+def _curve_sentence(curve: pl.DataFrame, question: _Question, day: float, interval: str) -> str:
+    """What a curve says on one day: for everybody, then by segment, the highest first."""
+    words = {"day": _days(day), "interval": interval}
+    values = _on_day(curve, question.value, day)
+    sentence, begin = "", question.segments.format(**words)
+    if values[0][0] == "all":
+        share, _, span = values[0][2].partition(" ")
+        sentence = question.everybody.format(share=share, range=span.strip("()") or "not known", **words)
+        values, begin = values[1:], "By segment"
+    if not values:
+        return _join(sentence, _half_words(curve, question))
+    ranked = sorted(values, key=lambda item: -item[1])
+    return _join(sentence, f"{begin}: {', '.join(f'{name} {text}' for name, _, text in ranked)}.")
+
+# %% ../nbs/70_show/70_views.ipynb #5534a552
 def _curve_view(study: StudyTables, question: _Question, segments: Sequence[str]) -> View:
     """One of the two curves as a view."""
     known, all_segments, small = list_segments(study), _segments(study), _min_cell(study)
@@ -525,46 +557,23 @@ def _curve_view(study: StudyTables, question: _Question, segments: Sequence[str]
         return View(question.name, question.title, "", curve, "", why)
     shown = curve["segment"].unique(maintain_order=True).to_list()
     usual = all_segments.filter(pl.col("segment").is_in(shown)).select(pl.col("follow_up_median_days").min()).item()
-    day = _speaking_day(curve, float(usual or 0))
-    words = {"day": _days(day), "interval": _interval_words(study)}
-    values = _on_day(curve, question.value, day)
-    if shown[0] == "all":
-        share, _, span = values[0][2].partition(" ")
-        sentence = question.everybody.format(share=share, range=span.strip("()") or "not known", **words)
-        values = values[1:]
-    else:
-        sentence = ""
-    if values:
-        ranked = sorted(values, key=lambda item: -item[1])
-        sentence = _join(sentence, f"{question.segments.format(**words)}: {', '.join(f'{name} {text}' for name, _, text in ranked)}.")
-    half = _half_words(curve, question) if shown == ["all"] else ""
+    sentence = _curve_sentence(curve, question, _speaking_day(curve, float(usual or 0)), _interval_words(study))
     left = len(known) - len(chosen)
-    hidden = _hidden_words(all_segments, small, "segment")
     footing = _join(
         _followed_words(study, shown),
-        f"Bands are the {words['interval']}.",
+        f"Bands are the {_interval_words(study)}.",
         question.method,
         _gone_words(study),
         f"Curves end where fewer than {small} customers are still followed." if small > 1 else "",
         f"{_many(left, 'more segment')} can be chosen." if left and not segments else "",
-        hidden,
+        _hidden_words(all_segments, small, "segment"),
     )
-    return View(question.name, question.title, _join(sentence, half), curve, footing, brief=_on_days(curve))
+    return View(question.name, question.title, sentence, curve, footing, brief=_on_days(curve))
 
-
-def _half_words(curve: pl.DataFrame, question: _Question) -> str:
-    """The day by which half are onboarded, or have left, when the curve gets there."""
-    value = pl.col(question.value)
-    past = curve.filter(value >= 0.5 if question.at_start == 0 else value <= 0.5)
-    if not past.height:
-        return ""
-    day = _days(float(past["time"][0]))
-    return f"Half are onboarded by {day}." if question.at_start == 0 else f"Half have left after {day}."
-
-# %% ../nbs/70_show/70_views.ipynb #9cdc5226
+# %% ../nbs/70_show/70_views.ipynb #2f4612a4
 def onboarding_by_day(
     study: StudyTables,  # an open study
-    segments: Sequence[str] = (),  # names of segments, 'all' for everybody; empty: the seven largest with everybody
+    segments: Sequence[str] = (),  # names of segments, 'all' for everybody; empty: the six largest with everybody
 ) -> View:  # table: segment, time (days), at_risk, incidence, ci_low, ci_high
     """The share of customers onboarded by each day since their start, with its interval.
 
@@ -575,7 +584,7 @@ def onboarding_by_day(
 
 def loyalty_by_day(
     study: StudyTables,  # an open study
-    segments: Sequence[str] = (),  # names of segments, 'all' for everybody; empty: the seven largest with everybody
+    segments: Sequence[str] = (),  # names of segments, 'all' for everybody; empty: the six largest with everybody
 ) -> View:  # table: segment, time (days), at_risk, survival, ci_low, ci_high
     """The share of customers who have not left on each day since their start, with its interval.
 
@@ -631,7 +640,7 @@ def _level_figure(study: StudyTables) -> dict[str, str] | None:
     n = _count(_read(study, "engagement_levels").select(pl.col("customers").sum()).item())
     return {"figure": "highly engaged", "value": share, "rests_on": f"{_interval_words(study)} {span.strip('()')}, n = {n}"}
 
-# %% ../nbs/70_show/70_views.ipynb #9fc7f3d7
+# %% ../nbs/70_show/70_views.ipynb #83edce4b
 def overview(
     study: StudyTables,  # an open study
 ) -> View:  # table: figure, value, rests_on; all as text for people
@@ -655,5 +664,5 @@ def overview(
     ]
     table = pl.DataFrame([figure for figure in figures if figure], schema=none.schema)
     sentence = f"From {span}, {_count(customers)} customers came {_count(sessions)} times and left {_count(events)} events."
-    footing = _join(f"n = {_many(customers, 'customer')}, as of {study.manifest.get('as_of', '–')}.", "Intervals stand beside the shares; counts have none.")
+    footing = _join(f"n = {_many(customers, 'customer')}, as of {_as_of(study)}.", "Intervals stand beside the shares; counts have none.")
     return View(name, title, sentence, table, footing)

@@ -6,8 +6,9 @@
 __all__ = ['PALETTE', 'NEUTRAL', 'FONT', 'HEIGHT_PX', 'assign_colours', 'plot_sessions_by_week', 'plot_engagement_distribution',
            'plot_engagement_levels', 'plot_onboarding_by_day', 'plot_loyalty_by_day', 'plot_data_quality']
 
-# %% ../nbs/70_show/71_plots.ipynb #67bec212
+# %% ../nbs/70_show/71_plots.ipynb #37eec561
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -32,14 +33,14 @@ def assign_colours(
     colours = {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(named)}
     return {"all": NEUTRAL} | colours if "all" in names else colours
 
-# %% ../nbs/70_show/71_plots.ipynb #0f61e6bb
+# %% ../nbs/70_show/71_plots.ipynb #5e18709f
 def _hvplot() -> Any:
-    """The drawing library, loaded on first use. Raises `MissingExtraError` when it is not installed."""
+    """What draws a table, loaded on first use. Raises `MissingExtraError` when it is not installed."""
     try:
         from hvplot.polars import hvPlotTabularPolars
     except ImportError as error:
         raise MissingExtraError("motkit.plots", f"needs {error.name}, which is not installed", "Type: pip install 'motkit[apps]'") from None
-    return hvPlotTabularPolars
+    return lambda table: hvPlotTabularPolars(table, responsive=True, height=HEIGHT_PX)
 
 
 def _quiet(plot: Any, element: Any) -> None:
@@ -61,14 +62,22 @@ def _quiet(plot: Any, element: Any) -> None:
     for legend in figure.legend:
         legend.background_fill_alpha, legend.border_line_color = 0.0, None
         legend.label_text_color, legend.label_text_font_size, legend.label_text_font = NEUTRAL, "12px", FONT
-        legend.spacing, legend.padding, legend.margin, legend.glyph_width = 2, 0, 4, 16
+        legend.spacing, legend.padding, legend.margin, legend.glyph_width = 10, 0, 4, 16
 
-# %% ../nbs/70_show/71_plots.ipynb #d5e65a31
+# %% ../nbs/70_show/71_plots.ipynb #96842f1f
 def _share_ticks() -> Any:
     """Ticks of an axis of shares, as per cent."""
     from bokeh.models import NumeralTickFormatter
 
     return NumeralTickFormatter(format="0%")
+
+
+def _date_ticks() -> Any:
+    """Ticks of an axis of dates: months, with the year where it begins or changes."""
+    from bokeh.models import DatetimeTickFormatter
+
+    year = DatetimeTickFormatter(days="%Y", months="%Y", years="")
+    return DatetimeTickFormatter(days="%d %b", months="%b", years="%Y", context=year, context_which="start", hide_repeats=True)
 
 
 def _finish(element: Any, height: int, x: str, y: str, **opts: Any) -> Any:
@@ -94,7 +103,7 @@ def _parts_of_line(own: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     solid = own.with_columns(sessions=pl.when(~part).then(sessions))
     return solid, own.with_columns(sessions=pl.when(beside).then(sessions))
 
-# %% ../nbs/70_show/71_plots.ipynb #d4e6908e
+# %% ../nbs/70_show/71_plots.ipynb #41ed2a1c
 def plot_sessions_by_week(
     view: View,  # of `motkit.views.sessions_by_week`
     colours: Mapping[str, str] | None = None,  # colour by channel; None to assign them anew
@@ -121,7 +130,10 @@ def plot_sessions_by_week(
             if rows.height:
                 dots = plot(rows).scatter("week", "sessions", color=colour, size=24, hover_cols=["channel", "customers"])
                 layers.append(dots.opts(fill_alpha=fill, **tips))
-    return _finish(_overlay(layers), height, "week (from Monday)", "sessions per week", ylim=(0, top * 1.08), show_legend=len(names) > 1)
+    first, last = view.table.select(pl.col("week").min().cast(pl.Datetime), pl.col("week").max().cast(pl.Datetime).alias("last")).row(0)
+    limits = {"xlim": (first - timedelta(days=3), last + timedelta(days=3)), "ylim": (0, top * 1.08)}
+    axes = {"xformatter": _date_ticks(), "show_legend": len(names) > 1}
+    return _finish(_overlay(layers), height, "week (from Monday)", "sessions per week", **limits, **axes)
 
 
 def _overlay(layers: Sequence[Any]) -> Any:
@@ -153,7 +165,7 @@ def plot_engagement_distribution(
         layers.append(cross.opts(hover_tooltips=[("customers", "@hidden")]))
     return _finish(_overlay(layers), height, "engagement score (0 to 100)", "customers", ylim=(0, max(*counts, 1) * 1.08), xlim=(edges[0], edges[-1]))
 
-# %% ../nbs/70_show/71_plots.ipynb #a0e6dedb
+# %% ../nbs/70_show/71_plots.ipynb #86673263
 def plot_engagement_levels(
     view: View,  # of `motkit.views.engagement_levels`
     height: int = HEIGHT_PX,  # of the picture in pixels
@@ -165,9 +177,9 @@ def plot_engagement_levels(
     table = view.table.with_columns(pl.col("customers").cast(pl.Int64), below=pl.col("share") - pl.col("ci_low"), above=pl.col("ci_high") - pl.col("share"))
     tips = [("level", "@level"), ("share", "@share{0.0%}"), ("interval", "@ci_low{0.0%} to @ci_high{0.0%}"), ("customers", "@customers{0,0}")]
     bars = plot(table).bar("level", "share", color=PALETTE[0], hover_cols=["ci_low", "ci_high", "customers"], bar_width=0.6)
-    bars = bars.opts(line_color=None, fill_alpha=0.85, hover_tooltips=tips)
+    bars = bars.opts(line_color=None, fill_alpha=0.45, hover_tooltips=tips)
     whiskers = plot(table.drop_nulls("share")).errorbars(x="level", y="share", yerr1="below", yerr2="above")
-    whiskers = whiskers.opts(line_color=NEUTRAL, line_width=1.5, upper_head=None, lower_head=None)
+    whiskers = whiskers.opts(line_color=PALETTE[0], line_width=2.5, upper_head=None, lower_head=None)
     top = float(table.select(pl.col("ci_high").max()).item() or 1)
     return _finish(_overlay([bars, whiskers]), height, "level of engagement", "share of customers", ylim=(0, top * 1.08), yformatter=_share_ticks())
 
@@ -222,16 +234,17 @@ def plot_loyalty_by_day(
     """Draw the share of customers who have not left on each day, with its band."""
     return _plot_curves(view, "survival", colours, height, "days since the start", "share still customers")
 
-# %% ../nbs/70_show/71_plots.ipynb #3d1ed67c
+# %% ../nbs/70_show/71_plots.ipynb #03240777
 def plot_data_quality(
     view: View,  # of `motkit.views.data_quality`
-    height: int = HEIGHT_PX,  # of the picture in pixels
+    height: int | None = None,  # of the picture in pixels; None for as much as the bars need
 ) -> Any:  # a HoloViews bar chart
     """Draw the rejected rows by reason."""
     plot = _hvplot()
     rejected = view.table.filter((pl.col("part") == "rejected") & (pl.col("rows") > 0)).sort("rows")
     if view.empty or not rejected.height:
-        return _nothing(View(view.name, view.title, "", view.table, "", view.empty or "No row was rejected."), height)
+        return _nothing(View(view.name, view.title, "", view.table, "", view.empty or "No row was rejected."), height or 120)
+    height = height or 70 + 36 * rejected.height
     tips = [("reason", "@reason"), ("rows", "@rows{0,0}"), ("share of all rows", "@share{0.0%}")]
     bars = plot(rejected).barh("reason", "rows", color=PALETTE[1], hover_cols=["share"], bar_width=0.6)
     bars = bars.opts(line_color=None, fill_alpha=0.85, hover_tooltips=tips)

@@ -138,9 +138,9 @@ class View:
             return f"{head}<p><em>{escape(self.empty)}</em></p>"
         return f"{head}<p>{escape(self.sentence)}</p>{table_html(self.short)}<p><small>{escape(self.footing)}</small></p>"
 
-# %% ../nbs/70_show/70_views.ipynb #bf5fadd5
+# %% ../nbs/70_show/70_views.ipynb #05875f5b
 _NEEDS: dict[str, pl.Schema] = {
-    "log_summary": pl.Schema({"rows_read": pl.Int64, "events": pl.Int64, "rejected": pl.Int64, "customers": pl.Int64, "sessions": pl.Int64}),
+    "log_summary": pl.Schema({"rows_read": pl.Int64, "events": pl.Int64, "rejected": pl.Int64, "customers": pl.Int64}),
     "rejected_reasons": pl.Schema({"reason": pl.String, "rows": pl.Int64}),
     "sessions_weekly": pl.Schema(
         {"week": pl.Date, "channel": pl.String, "sessions": pl.UInt32, "customers": pl.UInt32, "n_events": pl.UInt32}
@@ -158,8 +158,9 @@ _NEEDS: dict[str, pl.Schema] = {
     ),
     "onboarding_summary": pl.Schema(
         {"segment": pl.String, "customers": pl.Int64, "onboarded": pl.Int64, "churned": pl.Int64, "censored": pl.Int64}
-        | {"left_out": pl.Int64, "follow_up_median_days": pl.Float64, "follow_up_max_days": pl.Float64}
+        | {"follow_up_median_days": pl.Float64, "follow_up_max_days": pl.Float64}
     ),
+    "onboarding_left_out": pl.Schema({"reason": pl.String, "customers": pl.Int64}),
 }
 
 # %% ../nbs/70_show/70_views.ipynb #7678a94a
@@ -363,7 +364,17 @@ def _fade_words(study: StudyTables) -> str:
     """How fast activity fades in the score."""
     return f"An event counts half after {_days(float(_setting(study, 'engagement', 'half_life_days', 14.0)))}."
 
-# %% ../nbs/70_show/70_views.ipynb #495d6d17
+# %% ../nbs/70_show/70_views.ipynb #3bffb65a
+def _bins_filled(bins: pl.DataFrame) -> pl.DataFrame:
+    """Every bin from 0 to 100 in order; nought where nobody is."""
+    if not bins.height:
+        return bins
+    width = float(bins["high"][0] - bins["low"][0])
+    low = [place * width for place in range(ceil(100 / width - 1e-9))]
+    grid = pl.DataFrame({"low": low}).with_columns(high=pl.col("low") + width)
+    return grid.join(bins.drop("high"), on="low", how="left").with_columns(pl.col("customers").fill_null(0)).sort("low")
+
+# %% ../nbs/70_show/70_views.ipynb #924ef376
 def engagement_distribution(
     study: StudyTables,  # an open study
 ) -> View:  # table: low, high, customers, share, hidden
@@ -372,7 +383,7 @@ def engagement_distribution(
     Bins of fewer than the study's `min_cell` customers are hidden; empty bins are shown.
     """
     name, title, small = "engagement_distribution", "Engagement scores", _min_cell(study)
-    bins = _read(study, "engagement_bins").select("low", "high", "customers").sort("low")
+    bins = _bins_filled(_read(study, "engagement_bins").select("low", "high", "customers"))
     total = int(bins["customers"].sum() or 0)
     table = hide_small_groups(bins, small).with_columns(share=pl.col("customers") / (total or 1))
     table = table.select("low", "high", "customers", "share", "hidden")
@@ -393,7 +404,7 @@ def engagement_distribution(
     )
     return View(name, title, sentence, table, footing)
 
-# %% ../nbs/70_show/70_views.ipynb #962faec1
+# %% ../nbs/70_show/70_views.ipynb #bd98dff5
 def list_segments(
     study: StudyTables,  # an open study
 ) -> tuple[str, ...]:  # 'all' first, then the segments that may be shown, the largest first
@@ -404,10 +415,11 @@ def list_segments(
 
 
 def _segments(study: StudyTables) -> pl.DataFrame:
-    """One row a segment with `hidden`; everybody is never counted as one of the segments."""
+    """One row a segment with `hidden`. 'column: value' segments are one set for each column; everybody is a set alone."""
     summary, small = _read(study, "onboarding_summary").select(_NEEDS["onboarding_summary"].names()), _min_cell(study)
-    everybody = hide_small_groups(summary.filter(pl.col("segment") == "all"), small)
-    return pl.concat([everybody, hide_small_groups(summary.filter(pl.col("segment") != "all"), small)])
+    column = pl.when(pl.col("segment") == "all").then(pl.lit("")).otherwise("c" + pl.col("segment").str.extract("^(.*?): ").fill_null(""))
+    sets = summary.with_columns(_column=column).partition_by("_column", include_key=False, maintain_order=True)
+    return pl.concat([hide_small_groups(one, small) for one in sets or [summary]])
 
 # %% ../nbs/70_show/70_views.ipynb #612f0634
 def _curve(study: StudyTables, name: str, value: str, at_start: float, segments: Sequence[str]) -> pl.DataFrame:
@@ -456,7 +468,7 @@ def _with_interval(value: float, low: float | None, high: float | None) -> str:
         return _percent(value)
     return f"{_percent(value)} ({floor(low * 100 + 1e-9)}% to {ceil(high * 100 - 1e-9)}%)"
 
-# %% ../nbs/70_show/70_views.ipynb #d1d0a586
+# %% ../nbs/70_show/70_views.ipynb #8a91046f
 def _followed_words(study: StudyTables, segments: Sequence[str]) -> str:
     """n and follow-up of the shown segments in words."""
     rows = _segments(study).filter(pl.col("segment").is_in(list(segments)) & (pl.col("hidden") == ""))
@@ -470,9 +482,10 @@ def _followed_words(study: StudyTables, segments: Sequence[str]) -> str:
     each = ", ".join(f"{row['segment']} {_count(row['customers'])}" for row in parts.iter_rows(named=True))
     text = f"n = {_many(n, 'customer')}{f' ({each})' if each else ''}; {seen[0]} were seen to onboard and {seen[1]} to leave"
     usual, most = rows.select(pl.max("follow_up_median_days", "follow_up_max_days").fill_null(0)).row(0)
-    left = whole.select(pl.col("left_out").sum()).item()
-    out = f" {_many(left, 'customer')} could not be followed and {'is' if left == 1 else 'are'} left out." if left >= small else ""
-    return f"{text}. Followed for {_days(usual)} in the median, {_days(most)} at most.{out}"
+    left = int(_read(study, "onboarding_left_out")["customers"].sum()) if everybody.height else 0
+    out = f"{_many(left, 'customer')} could not be followed and {'is' if left == 1 else 'are'} left out." if left >= small else ""
+    long = f"Followed for {_days(usual)} in the median, {_days(most)} at most." if usual else f"Followed for {_days(most)} at most."
+    return _join(f"{text}.", long, out)
 
 
 def _gone_words(study: StudyTables) -> str:
@@ -640,14 +653,15 @@ def _level_figure(study: StudyTables) -> dict[str, str] | None:
     n = _count(_read(study, "engagement_levels").select(pl.col("customers").sum()).item())
     return {"figure": "highly engaged", "value": share, "rests_on": f"{_interval_words(study)} {span.strip('()')}, n = {n}"}
 
-# %% ../nbs/70_show/70_views.ipynb #83edce4b
+# %% ../nbs/70_show/70_views.ipynb #f3fa7214
 def overview(
     study: StudyTables,  # an open study
 ) -> View:  # table: figure, value, rests_on; all as text for people
     """The key figures of a study: its size, engagement, onboarding and staying, each with what it rests on."""
     name, title, small = "overview", "Overview", _min_cell(study)
     summary = _read(study, "log_summary")
-    customers, sessions, events = summary.select("customers", "sessions", "events").sum().row(0)
+    customers, events = summary.select("customers", "events").sum().row(0)
+    sessions = int(_read(study, "sessions_weekly")["sessions"].sum())
     none = pl.DataFrame(schema={"figure": pl.String, "value": pl.String, "rests_on": pl.String})
     if customers < max(small, 1):
         why = "There is no customer in this study yet." if not customers else f"The study has fewer than {small} customers, so nothing can be shown."

@@ -103,12 +103,13 @@ def make_curves(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
             loyalty.append({"segment": segment} | {key: row[key] for key in ("time", "at_risk", "events")} | {"survival": row["free"]})
         followed = gone["leaving"]
         counts = {"customers": own.height, "onboarded": int((kind == 1).sum()), "churned": int(gone["kind"].sum())}
-        more = {"censored": own.height - counts["churned"], "left_out": 0, "follow_up_median_days": float(followed.median()), "follow_up_max_days": float(followed.max())}
+        more = {"censored": own.height - counts["churned"], "follow_up_median_days": float(followed.median()), "follow_up_max_days": float(followed.max())}
         summary.append({"segment": segment} | counts | more)
     return {
         "onboarding_curve": _with_bands(pl.DataFrame(onboarding), "incidence"),
         "loyalty_curve": _with_bands(pl.DataFrame(loyalty), "survival"),
         "onboarding_summary": pl.DataFrame(summary),
+        "onboarding_left_out": pl.DataFrame({"reason": ["no start"], "customers": [23]}),
     }
 
 
@@ -126,7 +127,7 @@ def make_study(seed: int = 0, min_cell: int = 11) -> MadeStudy:
     """A study of 1,507 customers, 4 channels and 4 segments, one of them too small to show."""
     rng = np.random.default_rng(seed)
     weekly = make_weekly(rng)
-    log = pl.DataFrame({"rows_read": [40_200], "events": [40_000], "rejected": [200], "customers": [1507], "sessions": [int(weekly["sessions"].sum())]})
+    log = pl.DataFrame({"rows_read": [40_200], "events": [40_000], "rejected": [200], "customers": [1507]})
     log = log.with_columns(first=pl.lit(datetime(2026, 1, 5, 8, tzinfo=UTC)), last=pl.lit(datetime(2026, 6, 30, 20, tzinfo=UTC)))
     rejected = pl.DataFrame({"reason": ["no customer", "time cannot be read", "duplicate row"], "rows": [120, 60, 20]})
     frames = {"log_summary": log, "rejected_reasons": rejected, "sessions_weekly": weekly} | _engagement(rng) | make_curves(rng)

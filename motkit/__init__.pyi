@@ -1,0 +1,43 @@
+from .engagement import engagement_signals, score_engagement
+from .events import EventLog, read_events
+from .onboarding import OnboardingTable, loyalty_curve, onboarding_curve, onboarding_table
+from .report import write_report
+from .schema import EVENTS, ONBOARDING, SESSIONS, check_table
+from .sessions import session_table, split_sessions, weekly_sessions
+from .settings import Settings, read_settings
+from .simulate import Simulation, simulate_customers
+from .sources import read_source
+from .store import Store, open_store, write_store
+from .study import Study, open_study, run_study
+
+__version__: str
+
+__all__ = [
+    "EVENTS",
+    "ONBOARDING",
+    "SESSIONS",
+    "EventLog",
+    "OnboardingTable",
+    "Settings",
+    "Simulation",
+    "Store",
+    "Study",
+    "check_table",
+    "engagement_signals",
+    "loyalty_curve",
+    "onboarding_curve",
+    "onboarding_table",
+    "open_store",
+    "open_study",
+    "read_events",
+    "read_settings",
+    "read_source",
+    "run_study",
+    "score_engagement",
+    "session_table",
+    "simulate_customers",
+    "split_sessions",
+    "weekly_sessions",
+    "write_report",
+    "write_store",
+]

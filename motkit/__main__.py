@@ -1,0 +1,131 @@
+"""The command line: `motkit run | serve | report | demo | bench`, with one clear paragraph for what went wrong."""
+
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated
+
+import typer
+
+from motkit.errors import MotkitError
+
+app = typer.Typer(
+    name="motkit",
+    help="The moments-of-truth toolkit: from a log of customer interactions to a study, a report and a served page.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Out = Annotated[Path, typer.Option("--out", help="Folder of the study; made, or brought up to date.")]
+Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the local address.")]
+Address = Annotated[str, typer.Option("--address", help="Address to listen at; 127.0.0.1 is this machine only.")]
+StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that `motkit run` made.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Draw no progress bar.")]
+
+
+def _overrides(pairs: list[str]) -> dict[str, str]:
+    """Turn `section.name=value` into a mapping."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise typer.BadParameter(f"{pair!r} needs the form section.name=value, for instance sessions.gap_minutes=20")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+@app.command()
+def run(
+    events: Annotated[str, typer.Option("--events", help="The log: a file, folder, pattern, DuckDB file or database URL.")] = "",
+    source: Annotated[Path | None, typer.Option("--source", help="source.toml: which columns mean what.")] = None,
+    settings: Annotated[Path | None, typer.Option("--settings", help="settings.ini; left out, the defaults hold.")] = None,
+    change: Annotated[list[str] | None, typer.Option("--set", help="One setting, as section.name=value; may be repeated.")] = None,
+    table: Annotated[str | None, typer.Option("--table", help="Table of a DuckDB file.")] = None,
+    query: Annotated[str | None, typer.Option("--query", help="SQL query of a database.")] = None,
+    out: Out = Path("study"),
+    quiet: Quiet = False,
+) -> None:
+    """Compute every table of a study, anew only where data or settings have changed."""
+    from motkit.events import read_events
+    from motkit.settings import read_settings
+    from motkit.study import run_study
+
+    if not events and source is None:
+        raise typer.BadParameter("name the log with --events, or a source.toml that names it with --source")
+    chosen = read_settings(settings, _overrides(change or []))
+    log = read_events(events or source, description=source if events else None, table=table, query=query)
+    study = run_study(chosen, log, out, progress=not quiet)
+    typer.echo(study.describe())
+    typer.echo(f"Look at it:  motkit serve {out}\nOne file:    motkit report {out}")
+
+
+@app.command()
+def serve(study: StudyFolder, port: Port = 5006, address: Address = "127.0.0.1") -> None:
+    """Serve the pages of a study at a local address."""
+    from motkit.apps.__main__ import serve as serve_pages
+
+    serve_pages(study, port=port, address=address)
+
+
+@app.command()
+def report(
+    study: StudyFolder,
+    out: Annotated[Path | None, typer.Option("--out", help="The HTML file; left out, report.html in the study.")] = None,
+) -> None:
+    """Write one HTML file with every view, which opens without a network."""
+    from motkit.report import write_report
+    from motkit.study import open_study
+
+    typer.echo(f"Written: {write_report(open_study(study), out or study / 'report.html')}")
+
+
+@app.command()
+def demo(
+    out: Out = Path("demo-study"),
+    port: Port = 5006,
+    address: Address = "127.0.0.1",
+    customers: Annotated[int, typer.Option("--customers", min=50, help="How many customers to simulate.")] = 2000,
+    serving: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the result, or only compute it.")] = True,
+    quiet: Quiet = False,
+) -> None:
+    """Run the whole analysis on simulated customers and serve the result."""
+    from motkit.study import run_demo
+
+    study = run_demo(out, customers=customers, progress=not quiet)
+    typer.echo(study.describe())
+    if serving:
+        serve(out, port=port, address=address)
+
+
+@app.command()
+def bench(
+    events: Annotated[int, typer.Option("--events", min=10_000, help="Size of the larger simulated log.")] = 10_000_000,
+) -> None:
+    """Measure speed and memory against DuckDB in the same run."""
+    from motkit.bench import run_bench
+
+    run_bench(events)
+
+
+def _tell_surprise(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    """Say in one paragraph that something unforeseen happened; the traceback is shown on request only."""
+    if os.environ.get("MOTKIT_TRACEBACK"):
+        sys.__excepthook__(kind, error, traceback)
+        return
+    what = " ".join(str(error).split())
+    print(f"motkit stopped on something that it did not foresee: {kind.__name__}: {what}", file=sys.stderr)
+    print("With MOTKIT_TRACEBACK=1 in front of the command it shows where; please report that.", file=sys.stderr)
+
+
+def main() -> None:
+    """Run the command line: exit code 0 on success, 2 on bad usage or input, 1 on anything else."""
+    sys.excepthook = _tell_surprise
+    try:
+        app(prog_name="motkit")
+    except MotkitError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

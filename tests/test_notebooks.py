@@ -1,0 +1,50 @@
+"""Every notebook runs from top to bottom: its module is imported, its examples are executed and assert."""
+
+import importlib
+import json
+import linecache
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "nbs").rglob("*.ipynb"))
+
+
+def read_code(notebook: Path) -> list[tuple[str, str]]:
+    """The id and source of every code cell."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return [(cell["id"], "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
+
+
+def has(directive: str, source: str) -> bool:
+    """Whether a cell carries a directive such as `export`."""
+    return re.search(rf"^#\|\s*{directive}\b", source, re.MULTILINE) is not None
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: str(path.relative_to(ROOT / "nbs")))
+def test_a_notebook_runs_from_top_to_bottom(notebook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(notebook.parent)
+    space: dict[str, Any] = {"__name__": "__main__", "display": print, "_repr_html_": None}
+    for cell_id, source in read_code(notebook):
+        module = re.search(r"^#\|\s*default_exp\s+(\S+)", source, re.MULTILINE)
+        if module:
+            space |= vars(importlib.import_module(f"motkit.{module[1]}"))
+            space["__name__"] = "__main__"
+        elif not has("export", source) and not has("eval: *false", source):
+            name = f"{notebook.name}:{cell_id}"
+            linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+            exec(compile(source, name, "exec"), space)
+
+
+def test_the_first_page_runs_in_a_fresh_kernel(tmp_path: Path) -> None:
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    notebook = nbformat.read(ROOT / "nbs" / "index.ipynb", as_version=4)
+    client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT / "nbs")}})
+    client.execute(env=os.environ | {"IPYTHONDIR": str(tmp_path)})
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert outputs
+    assert not any(output.output_type == "error" for output in outputs)

@@ -1,0 +1,177 @@
+"""The rules of the house, as tests: clean notebooks, modules equal to them, imports along the flow, words that are true."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import motkit
+from motkit.settings import Settings, read_settings
+
+ROOT = Path(__file__).parent.parent
+NBS = ROOT / "nbs"
+NOTEBOOKS = sorted(NBS.rglob("*.ipynb"))
+BY_HAND = {"__init__", "__main__", "_modidx"}
+HEAVY = ("panel", "hvplot", "holoviews", "bokeh", "statsmodels", "pandas", "lifelines", "matplotlib")
+ids = lambda path: str(path.relative_to(ROOT))  # noqa: E731
+
+
+def cells_of(notebook: Path) -> list[dict]:
+    return json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+
+
+def source_of(cell: dict) -> str:
+    return "".join(cell["source"])
+
+
+def exported(notebook: Path) -> str:
+    """The code of a notebook that goes into its module."""
+    code = (source_of(cell) for cell in cells_of(notebook) if cell["cell_type"] == "code")
+    return "\n".join(source for source in code if re.search(r"^#\|\s*export\b", source, re.MULTILINE))
+
+
+def module_of(notebook: Path) -> str | None:
+    """The module that a notebook writes."""
+    found = (re.search(r"^#\|\s*default_exp\s+(\S+)", source_of(cell), re.MULTILINE) for cell in cells_of(notebook))
+    return next((match[1] for match in found if match), None)
+
+
+def stage_numbers() -> dict[str, int]:
+    """The number of each module, which is its place in the flow."""
+    return {module: int(path.name[:2]) for path in NOTEBOOKS if (module := module_of(path))}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=ids)
+def test_a_notebook_is_committed_clean(notebook: Path) -> None:
+    for cell in cells_of(notebook):
+        assert not cell.get("outputs")
+        assert not cell.get("execution_count")
+        assert cell["metadata"] == {}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=ids)
+def test_a_cell_holds_at_most_forty_lines(notebook: Path) -> None:
+    lengths = {cell["id"]: len(source_of(cell).splitlines()) for cell in cells_of(notebook)}
+    assert {cell: length for cell, length in lengths.items() if length > 40} == {}
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=ids)
+def test_a_notebook_opens_with_a_title_and_one_sentence(notebook: Path) -> None:
+    first = cells_of(notebook)[0]
+    assert first["cell_type"] == "markdown"
+    assert re.match(r"# .+\n> .+", source_of(first))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=ids)
+def test_no_import_is_a_wildcard(notebook: Path) -> None:
+    for cell in cells_of(notebook):
+        if cell["cell_type"] == "code":
+            assert not re.search(r"^\s*from .* import \*", source_of(cell), re.MULTILINE)
+
+
+def test_numbers_and_modules_are_unique() -> None:
+    numbered = [path.name[:2] for path in NOTEBOOKS if path.name[0].isdigit() and module_of(path)]
+    modules = [module for path in NOTEBOOKS if (module := module_of(path))]
+    assert len(numbered) == len(set(numbered))
+    assert len(modules) == len(set(modules))
+
+
+@pytest.mark.parametrize("notebook", [path for path in NOTEBOOKS if module_of(path)], ids=ids)
+def test_a_module_imports_only_from_earlier_stages(notebook: Path) -> None:
+    numbers = stage_numbers()
+    own = numbers[module_of(notebook) or ""]
+    for node in ast.walk(ast.parse(exported(notebook))):
+        names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            if name and name.startswith("motkit."):
+                assert numbers[name.removeprefix("motkit.")] < own, f"{name} comes later in the flow"
+
+
+def test_the_modules_are_those_of_the_notebooks(tmp_path: Path) -> None:
+    for part in ("nbs", "motkit", "pyproject.toml", "README.md"):
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, tmp_path / part)
+    generated = {path.name for path in (ROOT / "motkit").glob("*.py") if path.stem not in BY_HAND}
+    assert generated == {f"{module}.py" for module in stage_numbers()}
+    for name in generated:
+        (tmp_path / "motkit" / name).unlink()
+    export = Path(sys.executable).with_name("nbdev-export")
+    subprocess.run([export], cwd=tmp_path, check=True, capture_output=True)
+    for name in [*generated, "_modidx.py"]:
+        assert (tmp_path / "motkit" / name).read_text() == (ROOT / "motkit" / name).read_text(), f"{name}: type make export"
+
+
+def test_the_settings_file_holds_the_defaults() -> None:
+    assert read_settings(ROOT / "settings.ini") == Settings()
+
+
+def test_every_public_name_can_be_imported() -> None:
+    for name in motkit.__all__:
+        assert getattr(motkit, name) is not None
+
+
+def test_importing_motkit_is_quick_and_light() -> None:
+    code = f"import sys, time; t = time.process_time(); import motkit; print(time.process_time() - t); print([m for m in {HEAVY} if m in sys.modules])"
+    seconds, heavy = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.splitlines()
+    assert float(seconds) < 1
+    assert heavy == "[]"
+
+
+def test_reading_and_running_do_not_import_what_only_pages_need() -> None:
+    code = f"import sys, motkit; motkit.read_events, motkit.run_study, motkit.simulate_customers; print([m for m in {HEAVY} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_the_core_has_no_network_client() -> None:
+    clients = re.compile(r"^\s*(?:import|from) (?:requests|urllib|http|httpx|aiohttp|socket)\b", re.MULTILINE)
+    assert [path.name for path in (ROOT / "motkit").rglob("*.py") if clients.search(path.read_text())] == []
+
+
+def readme_blocks(language: str) -> list[str]:
+    """The code blocks of the README in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    blocks = readme_blocks("python")
+    assert blocks
+    space: dict[str, object] = {"__name__": "__main__"}
+    for block in blocks:
+        exec(compile(block.replace('"study"', repr(str(tmp_path / "study"))), "README.md", "exec"), space)
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    commands = [line for block in readme_blocks("sh") for line in block.splitlines() if line.strip() and not line.startswith("#")]
+    makefile = (ROOT / "Makefile").read_text()
+    shown = subprocess.run([sys.executable, "-m", "motkit", "--help"], check=True, capture_output=True, text=True).stdout
+    for command in commands:
+        words = command.split()
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), command
+        elif words[0] == "motkit":
+            assert re.search(rf"^\s*{words[1]}\b", shown, re.MULTILINE), command
+    assert {"make demo", "make test"} <= {" ".join(command.split()[:2]) for command in commands}
+
+
+def test_a_wheel_holds_the_package_and_works_without_the_apps_extra(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT],
+        check=True,
+        capture_output=True,
+    )
+    wheel = next(tmp_path.glob("motkit-*.whl"))
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", tmp_path / "site", wheel], check=True, capture_output=True)
+    blocked = ("panel", "panel_material_ui", "hvplot", "holoviews", "bokeh", "ipywidgets", "duckdb", "nbdev", "fastcore")
+    code = (
+        f"import sys; sys.modules.update(dict.fromkeys({blocked})); sys.path.insert(0, {str(tmp_path / 'site')!r}); import motkit; "
+        "assert 'site' in motkit.__file__; [getattr(motkit, name) for name in motkit.__all__]; "
+        "print(motkit.simulate_customers(n=60, seed=1).events.height > 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "True", done.stderr

@@ -69,14 +69,14 @@ def person_days(simulation: Simulation) -> tuple[np.ndarray, np.ndarray, np.ndar
     return at_risk, hazard * people["persona"].replace_strict(multiplier).to_numpy()[:, None], left
 
 
-def fit_effects(simulation: Simulation, offset: bool = True) -> pl.DataFrame:
+def fit_effects(simulation: Simulation) -> pl.DataFrame:
     """Log hazard ratios by a Poisson fit on person-days, grouped to cells of equal covariates; Newton's method."""
     at_risk, hazard, left = person_days(simulation)
     tenure = np.arange(1, at_risk.shape[1] + 1)
     days = {"late": np.where(simulation.truth.customers["late"], 14, 9999), **first_days(simulation)}
     cell = sum((tenure > day[:, None]).astype(np.int64) << bit for bit, day in enumerate(days.values()))
     cells, where = np.unique(cell[at_risk], return_inverse=True)
-    exposure = np.bincount(where, weights=(hazard if offset else np.broadcast_to(0.0022 * np.exp(-tenure / 100) + 0.0004, hazard.shape))[at_risk])
+    exposure = np.bincount(where, weights=hazard[at_risk])
     events = np.bincount(where, weights=left[at_risk])
     x = np.column_stack([np.ones(len(cells)), *[(cells >> bit) & 1 for bit in range(len(days))]])
     beta = np.zeros(x.shape[1])
@@ -119,10 +119,20 @@ def test_null_data_have_no_effects_though_personas_and_activity_differ(null_simu
 
 
 def test_ignoring_personas_and_activity_misleads_on_null_data(null_simulation):
-    naive = fit_effects(null_simulation, offset=False)
-    assert naive.filter(pl.col("name") == "late")["estimate"][0] > 3 * naive.filter(pl.col("name") == "late")["std_error"][0]
-    moments = naive.filter(~pl.col("name").is_in(["late", "broken_promise"]))
-    assert moments["estimate"].mean() < -0.05
+    at_risk, hazard, left = person_days(null_simulation)
+    tenure = np.arange(1, at_risk.shape[1] + 1)
+    baseline = np.broadcast_to(0.0022 * np.exp(-tenure / 100) + 0.0004, hazard.shape)
+
+    def log_ratio(day: np.ndarray, expected: np.ndarray) -> float:
+        rows = [at_risk & group for group in (tenure > day[:, None], tenure <= day[:, None])]
+        after, before = (left[row].sum() / expected[row].sum() for row in rows)
+        return float(np.log(after / before))
+
+    days = {name: day for name, day in first_days(null_simulation).items() if name != "broken_promise"}
+    assert np.mean([log_ratio(day, baseline) for day in days.values()]) < -0.12
+    assert abs(np.mean([log_ratio(day, hazard) for day in days.values()])) < 0.1
+    late = np.where(null_simulation.truth.customers["late"], 14, 9999)
+    assert log_ratio(late, baseline) > log_ratio(late, hazard) + 0.05
 
 
 def test_ever_against_never_makes_every_moment_look_good_on_null_data(null_simulation):
@@ -465,3 +475,23 @@ def test_the_shipped_demo_data_are_what_write_demo_makes(tmp_path):
     for path in written:
         assert_frame_equal(pl.read_parquet(path), pl.read_parquet(DATA / path.name))
     assert sum((DATA / path.name).stat().st_size for path in written) <= 3_000_000
+
+
+def test_the_readme_of_the_data_counts_rightly():
+    readme = (DATA / "README.md").read_text(encoding="utf-8")
+    for path in DATA.glob("demo_*.parquet"):
+        assert f"| `{path.name}` | {pl.read_parquet(path).height:,} |" in readme
+    for column in {column for path in DATA.glob("demo_*.parquet") for column in pl.read_parquet_schema(path)}:
+        assert f"`{column}`" in readme, column
+    people = pl.read_parquet(DATA / "demo_truth_customers.parquet")
+    assert f"{people['churned'].sum()} close their account, {people['lost'].sum()} are lost" in readme
+    assert f"{(people['entry_day'] > 0).sum()} signed up before the log starts" in readme
+    shop = pl.read_csv(DATA / "ecom_retentioneering.csv.gz", try_parse_dates=True)
+    assert (shop.height, shop["user_id"].n_unique(), shop["session_id"].n_unique()) == (31_106, 600, 3_605)
+    assert shop.height - shop.unique().height == 30
+    assert shop.height - shop.unique(["user_id", "timestamp"]).height == 163
+    incident = pl.when(pl.col("timestamp") < datetime(2024, 5, 19)).then(0).when(pl.col("timestamp") < datetime(2024, 6, 8)).then(1).otherwise(2)
+    bought = shop.filter(pl.col("event") == "purchase")["session_id"].unique()
+    visits = shop.filter(pl.col("event") == "payment_details").select("session_id", period=incident).unique()
+    shares = visits.group_by("period").agg(pl.col("session_id").is_in(bought.implode()).mean().alias("share")).sort("period")["share"]
+    assert shares.round(2).to_list() == [0.84, 0.35, 0.85]

@@ -495,3 +495,22 @@ def test_the_readme_of_the_data_counts_rightly():
     visits = shop.filter(pl.col("event") == "payment_details").select("session_id", period=incident).unique()
     shares = visits.group_by("period").agg(pl.col("session_id").is_in(bought.implode()).mean().alias("share")).sort("period")["share"]
     assert shares.round(2).to_list() == [0.84, 0.35, 0.85]
+
+
+def test_a_log_rank_scan_of_the_demo_data_peaks_at_the_planted_day():
+    people = pl.read_parquet(DATA / "demo_truth_customers.parquet").with_columns(onboarding_day=pl.col("onboarding_day").fill_null(9999))
+    scan = {}
+    for day in range(8, 23):
+        difference = variance = 0.0
+        for group in people.filter(pl.col("exit_day") > day).partition_by("persona"):
+            entry, leave, left = (group[name].to_numpy() for name in ("entry_day", "exit_day", "churned"))
+            late = group["onboarding_day"].to_numpy() > day
+            for time in np.unique(leave[left]):
+                at_risk, now = (entry < time) & (time <= leave), left & (leave == time)
+                n, share, gone = at_risk.sum(), late[at_risk].mean(), now.sum()
+                difference += now[late].sum() - gone * share
+                variance += gone * share * (1 - share) * (n - gone) / max(n - 1, 1)
+        scan[day] = difference / np.sqrt(variance)
+    best = max(scan, key=lambda day: scan[day])
+    assert best == 14
+    assert scan[best] > 8

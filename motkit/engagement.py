@@ -17,7 +17,7 @@ from .errors import SettingError
 from .schema import EVENTS, check_table
 from .sessions import session_table, split_sessions
 
-# %% ../nbs/30_loyalty/30_engagement.ipynb #38fd65e1
+# %% ../nbs/30_loyalty/30_engagement.ipynb #c231f765
 Days = TypeVar("Days", float, pl.Expr, pl.Series)
 
 
@@ -26,7 +26,7 @@ def fade(
     half_life_days: float = 14.0,  # days after which an event counts half; > 0
 ) -> Days:  # the weight, 1 at age 0 and 1/2 at one half-life
     """What an event of this age still counts: 2 to the power of -days / half_life_days."""
-    weight: Days = 2.0 ** (-days / half_life_days)
+    weight: Days = 2.0 ** (days * (-1.0 / half_life_days))
     return weight
 
 # %% ../nbs/30_loyalty/30_engagement.ipynb #b2e8e9d2
@@ -60,50 +60,68 @@ def _known_at(events: pl.LazyFrame, as_of_us: int) -> pl.LazyFrame:
     known_s = pl.when(pl.col("duration_s") > left_s).then(left_s).otherwise(pl.col("duration_s"))
     return events.drop("engaged_s", strict=False).filter(_US.le(as_of_us)).with_columns(duration_s=known_s)
 
-# %% ../nbs/30_loyalty/30_engagement.ipynb #350224ad
+# %% ../nbs/30_loyalty/30_engagement.ipynb #dbcef641
+_STEPS = 2.0**64
+
+
+def _exact_sum(numbers: pl.Expr) -> pl.Expr:
+    """Add up in whole steps of 2**-64, which gives the same in any order; what is not a number does not count."""
+    return (numbers * _STEPS).cast(pl.Int128, strict=False).sum()
+
+
+def _as_float(steps: pl.Expr) -> pl.Expr:
+    """An exact sum as a usual number."""
+    return steps.cast(pl.Float64) * (1.0 / _STEPS)
+
+
+def _in_units(count: pl.Expr, per_unit: int) -> pl.Expr:
+    """Whole units exactly, and the rest as a fraction: microseconds as days, for instance."""
+    return (count // per_unit).cast(pl.Float64) + (count % per_unit) * (1.0 / per_unit)
+
+# %% ../nbs/30_loyalty/30_engagement.ipynb #c3705c50
 SIGNALS = ("visits", "engaged_minutes", "depth", "purchases", "value", "active_days")
 
 
 def _fade_since(us: pl.Expr, as_of_us: int, half_life_days: float) -> pl.Expr:
     """The weight at `as_of` of something that happened at `us`."""
-    return fade((as_of_us - us) / US_PER_DAY, half_life_days)
+    return fade(_in_units(as_of_us - us, US_PER_DAY), half_life_days)
 
 
 def _visits(known: pl.LazyFrame, as_of_us: int, half_life_days: float) -> pl.LazyFrame:
     """Sessions and measured attention of each customer."""
     sessions = session_table(known if "session" in known.collect_schema() else split_sessions(known))
     weight = _fade_since(pl.col("start").to_physical(), as_of_us, half_life_days)
-    minutes = pl.col("engaged_s") / 60
+    engaged_us = (pl.col("engaged_s") * 1_000_000).round().cast(pl.Int64)
     measured = pl.col("engaged_s").count() > 0
     return sessions.group_by("customer_id").agg(
         visits=pl.len(),
-        visits_decayed=weight.sum(),
-        engaged_minutes=pl.when(measured).then(minutes.sum()),
-        engaged_minutes_decayed=pl.when(measured).then((minutes * weight).sum()),
+        visits_decayed=_as_float(_exact_sum(weight)),
+        engaged_minutes=pl.when(measured).then(_in_units(engaged_us.sum(), 60_000_000)),
+        engaged_minutes_decayed=pl.when(measured).then(_as_float(_exact_sum(pl.col("engaged_s") * weight)) * (1 / 60)),
     )
 
-# %% ../nbs/30_loyalty/30_engagement.ipynb #c6729bbd
+# %% ../nbs/30_loyalty/30_engagement.ipynb #92a3a821
 def _kinds(known: pl.LazyFrame, purchase: Sequence[str], as_of_us: int, half_life_days: float) -> pl.LazyFrame:
     """Kinds of event, purchases and their value of each customer, and when they were first and last seen."""
-    weight = _fade_since(_US, as_of_us, half_life_days)
-    bought = pl.col("event").is_in(list(purchase))
+    weight, value = _fade_since(_US, as_of_us, half_life_days), pl.col("value")
     kinds = known.group_by("customer_id", "event").agg(
-        n=pl.len(), n_decayed=weight.sum(), value=pl.col("value").sum(), value_decayed=(pl.col("value") * weight).sum(),
-        first=_US.min(), last=_US.max(),
+        n=pl.len(), first=_US.min(), last=_US.max(), value=_exact_sum(value),
+        n_decayed=_exact_sum(weight), value_decayed=_exact_sum(value * weight),
     )  # fmt: skip
+    bought = {name: pl.col(name).filter(pl.col("event").is_in(list(purchase))).sum() for name in ("n", "n_decayed", "value", "value_decayed")}
     return kinds.group_by("customer_id").agg(
         events=pl.col("n").sum(),
         depth=pl.len(),
-        depth_decayed=_fade_since(pl.col("last"), as_of_us, half_life_days).sum(),
-        purchases=pl.col("n").filter(bought).sum(),
-        purchases_decayed=pl.col("n_decayed").filter(bought).sum(),
-        value=pl.col("value").filter(bought).sum(),
-        value_decayed=pl.col("value_decayed").filter(bought).sum(),
-        recency_days=(as_of_us - pl.col("last").max()) / US_PER_DAY,
-        tenure_days=(as_of_us - pl.col("first").min()) / US_PER_DAY,
+        depth_decayed=_as_float(_exact_sum(_fade_since(pl.col("last"), as_of_us, half_life_days))),
+        purchases=bought["n"],
+        purchases_decayed=_as_float(bought["n_decayed"]),
+        value=_as_float(bought["value"]),
+        value_decayed=_as_float(bought["value_decayed"]),
+        recency_days=_in_units(as_of_us - pl.col("last").max(), US_PER_DAY),
+        tenure_days=_in_units(as_of_us - pl.col("first").min(), US_PER_DAY),
     )
 
-# %% ../nbs/30_loyalty/30_engagement.ipynb #d20cfdbc
+# %% ../nbs/30_loyalty/30_engagement.ipynb #af08c73d
 STICKY_DAYS = 28
 
 
@@ -111,14 +129,12 @@ def _active_days(known: pl.LazyFrame, as_of_us: int, half_life_days: float) -> p
     """Days with an event of each customer, and their share of the last four weeks."""
     day = _US // US_PER_DAY
     today = as_of_us // US_PER_DAY
-    return (
-        known.select("customer_id", day=day).unique().group_by("customer_id")
-        .agg(
-            active_days=pl.len(),
-            active_days_decayed=_fade_since(pl.col("day") * US_PER_DAY, as_of_us, half_life_days).sum(),
-            active_share_28d=(pl.col("day") > today - STICKY_DAYS).sum() / STICKY_DAYS,
-        )
-    )  # fmt: skip
+    days = known.select("customer_id", day=day).unique()
+    return days.group_by("customer_id").agg(
+        active_days=pl.len(),
+        active_days_decayed=_as_float(_exact_sum(_fade_since(pl.col("day") * US_PER_DAY, as_of_us, half_life_days))),
+        active_share_28d=(pl.col("day") > today - STICKY_DAYS).sum() * (1 / STICKY_DAYS),
+    )
 
 # %% ../nbs/30_loyalty/30_engagement.ipynb #bd2db1bb
 def engagement_signals(
@@ -174,7 +190,7 @@ def _check_full_marks(full_marks: Mapping[str, float]) -> None:
     if faults:
         raise SettingError("full_marks", faults, f"Name some of {list(SIGNALS)} with what earns full marks, e.g. `{{'visits': 3.0}}`.")
 
-# %% ../nbs/30_loyalty/30_engagement.ipynb #0b58b168
+# %% ../nbs/30_loyalty/30_engagement.ipynb #2442bfda
 def score_engagement(
     events: pl.DataFrame | pl.LazyFrame,  # one row per event, columns of `EVENTS`; any order
     as_of: datetime | date,  # count up to this instant, and the instant itself
@@ -192,7 +208,7 @@ def score_engagement(
     table = engagement_signals(events, as_of, half_life_days, **signals)
     pace = {name: _pace(name, half_life_days) for name in marks}
     measured = pl.sum_horizontal(expr.is_not_null() for expr in pace.values())
-    points = {f"{name}_points": 100 / measured * (pace[name] / marks[name]).clip(upper_bound=1.0) for name in marks}
+    points = {f"{name}_points": 100 / measured * (pace[name] * (1 / marks[name])).clip(upper_bound=1.0) for name in marks}
     paces = {("fresh_kinds" if name == "depth" else f"{name}_per_week"): expr for name, expr in pace.items()}
     table = table.with_columns(**points, **paces, new=pl.col("tenure_days") < NEW_DAYS, basis=pl.lit("uncalibrated index"))
     table = table.with_columns(score=pl.sum_horizontal(*points)).with_columns(level=_level(half_life_days))

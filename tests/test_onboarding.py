@@ -1,6 +1,7 @@
 """Onboarding against plain loops over random messy logs, its laws, censoring, null data and refusals."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from math import ceil
 
 import numpy as np
@@ -43,8 +44,8 @@ def as_log(rows: list[Row]) -> pl.DataFrame:
     return pl.DataFrame(full, schema=EVENTS, orient="row")
 
 
-def names(value: object) -> list[str]:
-    return [] if value is None else [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]
+def names(value: str | list[str] | None) -> list[str]:
+    return [] if value is None else [value] if isinstance(value, str) else value
 
 
 def follow_by_hand(
@@ -70,7 +71,7 @@ def follow_by_hand(
         alive = [hour for hour, *_ in mine]
         onboarded = next((hour for hour, event, _ in mine if event in names(design["milestone"])), None)
         if design["milestone"] is None:
-            onboarded = next((b for a, b in zip(alive, alive[1:]) if b - a > 0.5), None)  # noqa: RUF007
+            onboarded = next((b for a, b in pairwise(alive) if b - a > 0.5), None)
         if before is not None and start <= before <= end:
             onboarded = before if onboarded is None else min(before, onboarded)
         out, kind, silence = end, 0, design["churn_after_days"]
@@ -84,7 +85,7 @@ def follow_by_hand(
             first = alive[0] if alive else end
             lost = start < log_begins and first - log_begins > gap
             signs = ([start] if start >= log_begins else [] if alive else [log_begins]) + alive
-            for this, after in zip(signs, [*signs[1:], end]):  # noqa: RUF007
+            for this, after in pairwise([*signs, end]):
                 if after - this > gap:
                     if this + gap < out or kind == 0:
                         out, kind = min(out, this + gap), 1

@@ -372,6 +372,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'motkit.sources._hold': ('10_record/sources.html#_hold', 'motkit/sources.py'),
                                 'motkit.sources._import_driver': ('10_record/sources.html#_import_driver', 'motkit/sources.py'),
                                 'motkit.sources._is_utf8': ('10_record/sources.html#_is_utf8', 'motkit/sources.py'),
+                                'motkit.sources._merge': ('10_record/sources.html#_merge', 'motkit/sources.py'),
                                 'motkit.sources._near_names': ('10_record/sources.html#_near_names', 'motkit/sources.py'),
                                 'motkit.sources._open_bytes': ('10_record/sources.html#_open_bytes', 'motkit/sources.py'),
                                 'motkit.sources._open_columns': ('10_record/sources.html#_open_columns', 'motkit/sources.py'),

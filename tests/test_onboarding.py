@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from math import ceil
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -396,3 +397,26 @@ def test_a_planted_onboarding_time_is_found_again_under_censoring() -> None:
         truth, free = truth + free * onboard, free * (1 - onboard) * (1 - churn)
     low, high = curve.select("ci_low", "ci_high").row(0)
     assert low - 0.005 <= truth <= high + 0.005
+
+
+@pytest.mark.data
+def test_real_shoppers_are_all_accounted_for_and_later_days_only_add_to_what_was_known(real_data: Path) -> None:
+    raw = pl.read_csv(real_data / "ecom_retentioneering.csv.gz")
+    events = raw.select(
+        customer_id="user_id",
+        timestamp=pl.col("timestamp").str.to_datetime(time_unit="us", time_zone="UTC"),
+        event="event",
+        channel="platform",
+        value=pl.lit(None, pl.Float64),
+        duration_s=pl.lit(None, pl.Float64),
+    )
+    end = events["timestamp"].max()
+    result = onboarding_table(events, None, None, churn_after_days=30, as_of=end, by="channel")
+    assert result.customers == 600 == result.table.height + result.left_out["customers"].sum()
+    earlier = onboarding_table(events, None, None, churn_after_days=30, as_of=end - timedelta(days=60))
+    both = earlier.table.join(result.table, on="customer_id", suffix="_later")
+    same = both.filter(pl.col("event_kind") == 1)
+    assert same.height > 50
+    assert same["exit_day"].equals(same["exit_day_later"].rename("exit_day"))
+    assert (both["exit_day"] <= both["exit_day_later"]).all()
+    assert loyalty_curve(result, "channel")["n"].unique().sum() == 600

@@ -390,6 +390,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'motkit.sources.check_description': ('10_record/sources.html#check_description', 'motkit/sources.py'),
                                 'motkit.sources.explain_faults': ('10_record/sources.html#explain_faults', 'motkit/sources.py'),
                                 'motkit.sources.find_broken_line': ('10_record/sources.html#find_broken_line', 'motkit/sources.py'),
+                                'motkit.sources.fingerprint_rows': ('10_record/sources.html#fingerprint_rows', 'motkit/sources.py'),
+                                'motkit.sources.fingerprint_table': ('10_record/sources.html#fingerprint_table', 'motkit/sources.py'),
                                 'motkit.sources.open_table': ('10_record/sources.html#open_table', 'motkit/sources.py'),
                                 'motkit.sources.read_source': ('10_record/sources.html#read_source', 'motkit/sources.py')},
             'motkit.stages': { 'motkit.stages.Bench': ('65_study/stages.html#bench', 'motkit/stages.py'),

@@ -133,7 +133,7 @@ def _known_at_start(
             own = own.join(found, on="customer_id", how="left")
     return own.select("customer_id", *by)
 
-# %% ../nbs/30_loyalty/32_onboarding.ipynb #58aee9e9
+# %% ../nbs/30_loyalty/32_onboarding.ipynb #9372c56e
 LEFT_OUT = (
     "no start event",
     "start after as_of",
@@ -152,17 +152,20 @@ def _reckon_days(
     people: pl.DataFrame,  # `customer_id, start, milestone, churn, silent, lost`, instants in microseconds
     window: _Window,
     known_before: bool,  # are milestones before the log known?
+    enter_at_milestone: bool = False,  # where they are not, enter on the day of the milestone
 ) -> pl.DataFrame:  # with `entry_day, exit_day, event_kind, onboarded_day` and `reason` (null: kept)
     """Turn instants into days, and say who cannot be followed and why."""
     left = pl.min_horizontal("churn", "silent")
     out = left.fill_null(window.end)
+    unsure = (pl.col("start") < window.log) & pl.lit(not known_before)
+    entered = pl.max_horizontal(pl.col("start"), pl.lit(window.entry), pl.when(unsure & enter_at_milestone).then("milestone"))
     people = people.with_columns(
-        entry_day=_day(pl.max_horizontal(pl.col("start"), pl.lit(window.entry))),
+        entry_day=_day(entered),
         exit_day=_day(out),
         event_kind=left.is_not_null().cast(pl.Int8),
         onboarded_day=_day(pl.when(pl.col("milestone") <= out).then(pl.col("milestone"))),
     )
-    hidden = (pl.col("start") < window.log) & pl.col("milestone").is_null() & pl.lit(not known_before)
+    hidden = unsure & pl.col("milestone").is_null()
     no_time = pl.col("exit_day") <= pl.col("entry_day")
     tests = (pl.col("start").is_null(), pl.col("start") > window.end, hidden, pl.col("lost"), no_time)
     reasons = (pl.when(test).then(pl.lit(reason)) for test, reason in zip(tests, LEFT_OUT, strict=True))
@@ -233,7 +236,7 @@ def follow_up(
     joined = summary.join(medians, on=groups) if groups else pl.concat([summary, medians], how="horizontal")
     return joined.select(pl.exclude("follow_up_max_days"), "follow_up_max_days").sort(groups or "customers")
 
-# %% ../nbs/30_loyalty/32_onboarding.ipynb #3433cff8
+# %% ../nbs/30_loyalty/32_onboarding.ipynb #6a2cf1a4
 def _notes(people: pl.DataFrame, window: _Window) -> tuple[str, ...]:
     """What was decided on the way, as sentences with counts."""
     kept = people.filter(pl.col("reason").is_null())
@@ -241,7 +244,7 @@ def _notes(people: pl.DataFrame, window: _Window) -> tuple[str, ...]:
     counts = {
         "customers have a milestone or an end before their start, which is not counted": people["early"].sum(),
         "customers enter late, because they started before observation began": (kept["entry_day"] > 0).sum(),
-        "of those are known to be onboarded only because the log shows it later: compare them from that day on": shown.height,
+        "of those are known to be onboarded only because the log shows it later; see `enter_at_milestone`": shown.height,
     }
     notes = [f"{n:,} {what}" for what, n in counts.items() if n]
     notes += [f"no event of `{name}` was seen" for name in ("milestone",) if people.height and people[name].is_null().all()]
@@ -293,7 +296,7 @@ def _add_onboarded_before(people: pl.DataFrame, starts: pl.DataFrame | None, win
     earliest = pl.min_horizontal(pl.col("milestone"), known)
     return people.join(given, on="customer_id", how="left").with_columns(milestone=earliest).drop("onboarded_at")
 
-# %% ../nbs/30_loyalty/32_onboarding.ipynb #ec14a7cd
+# %% ../nbs/30_loyalty/32_onboarding.ipynb #db187ac8
 def onboarding_table(
     events: pl.DataFrame | pl.LazyFrame,  # one row per event, columns of `EVENTS`; any order
     start: str | Sequence[str] | pl.DataFrame | pl.LazyFrame | None,  # event names; None: the first event; or a table
@@ -304,6 +307,7 @@ def onboarding_table(
     as_of: datetime | date,  # end of observation: later events are not used
     by: _Names = None,  # columns whose value at the start is carried along
     observed_from: datetime | date | None = None,  # start of observation; None: the first event of the log
+    enter_at_milestone: bool = False,  # who started before the log enters only when the log shows the milestone
     gap_minutes: float = 30.0,  # silence that ends a session, in minutes; for `milestone=None`
 ) -> OnboardingTable:  # `.table` (`ONBOARDING` and `by`), `.left_out`, `.customers`, `.notes`
     """Follow each customer from the start to the milestone, to churn, or to the end of observation.
@@ -327,7 +331,7 @@ def onboarding_table(
         second = _pieces(log, people, gap_minutes, window.end).select("customer_id", milestone="second")
         people = people.drop("milestone").join(second, on="customer_id", how="left")
     people = _add_onboarded_before(_add_silence(log, people, churn_after_days, window), starts, window)
-    people = _reckon_days(people, window, starts is not None and "onboarded_at" in starts.columns)
+    people = _reckon_days(people, window, starts is not None and "onboarded_at" in starts.columns, enter_at_milestone)
     return _as_result(people, _known_at_start(events.lazy(), people, names, starts, columns), end, window)
 
 # %% ../nbs/30_loyalty/32_onboarding.ipynb #59a5ed3e

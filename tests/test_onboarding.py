@@ -50,7 +50,7 @@ def names(value: str | list[str] | None) -> list[str]:
 
 
 def follow_by_hand(
-    rows: list[Row], design: dict, end: int, starts: dict[str, tuple[int, int | None]] | None = None, knows_before: bool = False
+    rows: list[Row], design: dict, end: int, starts: dict[str, tuple[int, int | None]] | None = None, knows_before: bool = False, at_milestone: bool = False
 ) -> tuple[dict[str, tuple], dict[str, int]]:
     """One customer after the other, one event after the other, in hours."""
     kept, left_out = {}, dict.fromkeys(LEFT_OUT, 0)
@@ -92,6 +92,8 @@ def follow_by_hand(
                         out, kind = min(out, this + gap), 1
                     break
         entry_day = max(0, ceil((log_begins - start) / 24))
+        if at_milestone and start < log_begins and onboarded is not None and not knows_before:
+            entry_day = max(entry_day, ceil((onboarded - start) / 24))
         exit_day = ceil((out - start) / 24)
         if start < log_begins and onboarded is None and not knows_before:
             left_out["onboarding may lie before the log"] += 1
@@ -129,9 +131,10 @@ def test_the_table_equals_a_plain_loop_over_customers_and_events(rows: list[Row]
     length=st.integers(0, 24 * 80),
     starts=st.dictionaries(st.sampled_from("abcdefgh"), st.tuples(st.integers(-24 * 30, 24 * 70), st.none() | st.integers(-24 * 40, 24 * 70))),
     knows=st.booleans(),
+    at_milestone=st.booleans(),
 )
 def test_starts_from_elsewhere_equal_a_plain_loop_with_late_entries(
-    rows: list[Row], design: dict, length: int, starts: dict[str, tuple[int, int | None]], knows: bool
+    rows: list[Row], design: dict, length: int, starts: dict[str, tuple[int, int | None]], knows: bool, at_milestone: bool
 ) -> None:
     end = min(hour for _, hour, *_ in rows) + length
     table = pl.DataFrame(
@@ -141,8 +144,8 @@ def test_starts_from_elsewhere_equal_a_plain_loop_with_late_entries(
     )
     table = table if knows else table.drop("onboarded_at")
     known = starts if knows else {who: (a, None) for who, (a, _) in starts.items()}
-    result = onboarding_table(as_log(rows), **(design | {"start": table}), as_of=DAY0 + end * HOUR)
-    kept, left_out = follow_by_hand(rows, design, end, known, knows)
+    result = onboarding_table(as_log(rows), **(design | {"start": table}), as_of=DAY0 + end * HOUR, enter_at_milestone=at_milestone)
+    kept, left_out = follow_by_hand(rows, design, end, known, knows, at_milestone)
     assert as_dict(result) == kept
     assert dict(result.left_out.rows()) == left_out
     assert result.table.height + result.left_out["customers"].sum() == result.customers
@@ -397,6 +400,28 @@ def test_a_planted_onboarding_time_is_found_again_under_censoring() -> None:
         truth, free = truth + free * onboard, free * (1 - onboard) * (1 - churn)
     low, high = curve.select("ci_low", "ci_high").row(0)
     assert low - 0.005 <= truth <= high + 0.005
+
+
+def test_customers_who_entered_late_do_not_look_loyal_once_they_enter_at_their_milestone() -> None:
+    draw = np.random.default_rng(4)
+    n = 6000
+    started = draw.integers(-60, 1, n)
+    onboard, churn = draw.exponential(15, n), draw.exponential(40, n)
+    alive = started + churn > 0
+    rows = [("anchor", 0, "visit", "web")]
+    for i in np.flatnonzero(alive):
+        for name, days in (("order", started[i] + onboard[i]), ("cancel", started[i] + churn[i])):
+            if 0 <= days <= 60 and (name == "cancel" or onboard[i] < churn[i]):
+                rows.append((f"{i}", round(days * 24), name, "web"))
+    starts = pl.DataFrame({"customer_id": [f"{i}" for i in np.flatnonzero(alive)], "timestamp": [DAY0 + 24 * int(started[i]) * HOUR for i in np.flatnonzero(alive)]})
+    starts = starts.cast({"timestamp": EVENTS["timestamp"]})
+    hazards = []
+    for at_milestone in (False, True):
+        table = onboarding_table(as_log(rows), starts, "order", churn="cancel", as_of=DAY0 + timedelta(days=60), enter_at_milestone=at_milestone).table
+        table = table.filter(pl.col("entry_day") > 0)
+        hazards.append(table["event_kind"].sum() / (table["exit_day"] - table["entry_day"]).sum())
+    assert hazards[0] < 0.8 / 40  # kept because they lived to see the milestone
+    assert hazards[1] == pytest.approx(1 / 40, rel=0.1)
 
 
 @pytest.mark.data

@@ -255,7 +255,7 @@ def _changing_effect(
     names = [*fit.table["covariate"].to_list(), "GLOBAL"]
     return pl.DataFrame({"covariate": names, "statistic": statistic, "df": df, "p_value": chdtrc(df, statistic)})
 
-# %% ../nbs/00_ground/06_cox.ipynb #a5674123
+# %% ../nbs/00_ground/06_cox.ipynb #3c43ff87
 def _report(
     names: Sequence[str],  # traits
     beta: Array,  # coefficients
@@ -266,12 +266,12 @@ def _report(
     """Put coefficients, hazard ratios, errors, intervals and p-values in a table."""
     error = np.sqrt(np.diag(plain))
     used = error if robust is None else np.sqrt(np.diag(robust))
-    columns = {"covariate": list(names), "coef": beta, "hazard_ratio": np.exp(beta), "std_error": error}
-    columns |= {"robust_std_error": pl.Series(None if robust is None else used, dtype=pl.Float64) if robust is not None else [None] * len(beta)}
-    columns |= {"ci_low": np.exp(beta - z * used), "ci_high": np.exp(beta + z * used), "z": beta / used}
-    return pl.DataFrame(columns, schema_overrides={"robust_std_error": pl.Float64}).with_columns(
-        p_value=2 * ndtr(-np.abs(beta / used))
-    )
+    columns = {"covariate": list(names), "coef": beta}
+    with np.errstate(over="ignore"):
+        ratio, low, high = np.exp(beta), np.exp(beta - z * used), np.exp(beta + z * used)
+    columns |= {"hazard_ratio": ratio, "std_error": error, "robust_std_error": [None] * len(beta) if robust is None else used}
+    columns |= {"ci_low": low, "ci_high": high, "z": beta / used, "p_value": 2 * ndtr(-np.abs(beta / used))}
+    return pl.DataFrame(columns, schema_overrides={"robust_std_error": pl.Float64})
 
 
 def _runs_of(

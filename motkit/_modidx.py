@@ -55,6 +55,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'motkit.engagement._level': ('30_loyalty/engagement.html#_level', 'motkit/engagement.py'),
                                    'motkit.engagement._microseconds': ('30_loyalty/engagement.html#_microseconds', 'motkit/engagement.py'),
                                    'motkit.engagement._pace': ('30_loyalty/engagement.html#_pace', 'motkit/engagement.py'),
+                                   'motkit.engagement._purchases': ('30_loyalty/engagement.html#_purchases', 'motkit/engagement.py'),
                                    'motkit.engagement._visits': ('30_loyalty/engagement.html#_visits', 'motkit/engagement.py'),
                                    'motkit.engagement.as_instant': ('30_loyalty/engagement.html#as_instant', 'motkit/engagement.py'),
                                    'motkit.engagement.engagement_signals': ( '30_loyalty/engagement.html#engagement_signals',

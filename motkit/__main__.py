@@ -55,7 +55,7 @@ def run(
     chosen = read_settings(settings, _overrides(change or []))
     log = read_events(events or source, description=source if events else None, table=table, query=query)
     study = run_study(chosen, log, out, progress=not quiet)
-    typer.echo(study.describe())
+    typer.echo(repr(study))
     typer.echo(f"Look at it:  motkit serve {out}\nOne file:    motkit report {out}")
 
 
@@ -84,15 +84,16 @@ def demo(
     out: Out = Path("demo-study"),
     port: Port = 5006,
     address: Address = "127.0.0.1",
-    customers: Annotated[int, typer.Option("--customers", min=50, help="How many customers to simulate.")] = 2000,
+    customers: Annotated[int | None, typer.Option("--customers", min=50, help="How many to simulate; left out, the demo data of the project.")] = None,
     serving: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the result, or only compute it.")] = True,
     quiet: Quiet = False,
 ) -> None:
     """Run the whole analysis on simulated customers and serve the result."""
+    from motkit.simulate import DEMO_CUSTOMERS
     from motkit.study import run_demo
 
-    study = run_demo(out, customers=customers, progress=not quiet)
-    typer.echo(study.describe())
+    made = run_demo(out, customers or DEMO_CUSTOMERS, progress=not quiet)
+    typer.echo(repr(made))
     if serving:
         serve(out, port=port, address=address)
 

@@ -41,9 +41,9 @@ def module_of(notebook: Path) -> str | None:
     return next((match[1] for match in found if match), None)
 
 
-def stage_numbers() -> dict[str, int]:
-    """The number of each module, which is its place in the flow."""
-    return {module: int(path.name[:2]) for path in NOTEBOOKS if (module := module_of(path))}
+def stage_numbers() -> dict[str, str]:
+    """The number of each module, which is its place in the flow: '05' comes before '051', and that before '06'."""
+    return {module: path.name.split("_")[0] for path in NOTEBOOKS if (module := module_of(path))}
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=ids)
@@ -75,7 +75,8 @@ def test_no_import_is_a_wildcard(notebook: Path) -> None:
 
 
 def test_numbers_and_modules_are_unique() -> None:
-    numbered = [path.name[:2] for path in NOTEBOOKS if path.name[0].isdigit() and module_of(path)]
+    numbered = [path.name.split("_")[0] for path in NOTEBOOKS if module_of(path)]
+    assert all(number.isdigit() and path.parent.name[0] == number[0] for number, path in zip(numbered, filter(module_of, NOTEBOOKS), strict=True))
     modules = [module for path in NOTEBOOKS if (module := module_of(path))]
     assert len(numbered) == len(set(numbered))
     assert len(modules) == len(set(modules))

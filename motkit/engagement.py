@@ -100,25 +100,28 @@ def _visits(known: pl.LazyFrame, as_of_us: int, half_life_days: float) -> pl.Laz
         engaged_minutes_decayed=pl.when(measured).then(_as_float(_exact_sum(pl.col("engaged_s") * weight)) * (1 / 60)),
     )
 
-# %% ../nbs/30_loyalty/30_engagement.ipynb #92a3a821
-def _kinds(known: pl.LazyFrame, purchase: Sequence[str], as_of_us: int, half_life_days: float) -> pl.LazyFrame:
-    """Kinds of event, purchases and their value of each customer, and when they were first and last seen."""
-    weight, value = _fade_since(_US, as_of_us, half_life_days), pl.col("value")
-    kinds = known.group_by("customer_id", "event").agg(
-        n=pl.len(), first=_US.min(), last=_US.max(), value=_exact_sum(value),
-        n_decayed=_exact_sum(weight), value_decayed=_exact_sum(value * weight),
-    )  # fmt: skip
-    bought = {name: pl.col(name).filter(pl.col("event").is_in(list(purchase))).sum() for name in ("n", "n_decayed", "value", "value_decayed")}
+# %% ../nbs/30_loyalty/30_engagement.ipynb #27ca1f3c
+def _kinds(known: pl.LazyFrame, as_of_us: int, half_life_days: float) -> pl.LazyFrame:
+    """Kinds of event of each customer, and when the customer was first and last seen."""
+    kinds = known.group_by("customer_id", "event").agg(n=pl.len(), first=_US.min(), last=_US.max())
     return kinds.group_by("customer_id").agg(
         events=pl.col("n").sum(),
         depth=pl.len(),
         depth_decayed=_as_float(_exact_sum(_fade_since(pl.col("last"), as_of_us, half_life_days))),
-        purchases=bought["n"],
-        purchases_decayed=_as_float(bought["n_decayed"]),
-        value=_as_float(bought["value"]),
-        value_decayed=_as_float(bought["value_decayed"]),
         recency_days=_in_units(as_of_us - pl.col("last").max(), US_PER_DAY),
         tenure_days=_in_units(as_of_us - pl.col("first").min(), US_PER_DAY),
+    )
+
+
+def _purchases(known: pl.LazyFrame, purchase: Sequence[str], as_of_us: int, half_life_days: float) -> pl.LazyFrame:
+    """Purchases and their value of each customer who has any."""
+    weight, value = _fade_since(_US, as_of_us, half_life_days), pl.col("value")
+    bought = known.filter(pl.col("event").is_in(list(purchase)))
+    return bought.group_by("customer_id").agg(
+        purchases=pl.len(),
+        purchases_decayed=_as_float(_exact_sum(weight)),
+        value=_as_float(_exact_sum(value)),
+        value_decayed=_as_float(_exact_sum(value * weight)),
     )
 
 # %% ../nbs/30_loyalty/30_engagement.ipynb #af08c73d
@@ -136,7 +139,7 @@ def _active_days(known: pl.LazyFrame, as_of_us: int, half_life_days: float) -> p
         active_share_28d=(pl.col("day") > today - STICKY_DAYS).sum() * (1 / STICKY_DAYS),
     )
 
-# %% ../nbs/30_loyalty/30_engagement.ipynb #bd2db1bb
+# %% ../nbs/30_loyalty/30_engagement.ipynb #3b8af090
 def engagement_signals(
     events: pl.DataFrame | pl.LazyFrame,  # one row per event, columns of `EVENTS`; any order; `session` is used if there
     as_of: datetime | date,  # count up to this instant, and the instant itself
@@ -153,10 +156,12 @@ def engagement_signals(
     as_of_us = _microseconds(as_instant(as_of))
     known = _known_at(events.lazy(), as_of_us)
     names = (purchase,) if isinstance(purchase, str) else tuple(purchase)
-    parts = (_visits(known, as_of_us, half_life_days), _active_days(known, as_of_us, half_life_days))
-    signals = _kinds(known, names, as_of_us, half_life_days)
-    for part in parts:
-        signals = signals.join(part, on="customer_id")
+    signals = _kinds(known, as_of_us, half_life_days)
+    for part in (_visits, _active_days):
+        signals = signals.join(part(known, as_of_us, half_life_days), on="customer_id")
+    purchases = _purchases(known, names, as_of_us, half_life_days)
+    filled = pl.col("purchases", "purchases_decayed", "value", "value_decayed").fill_null(0)
+    signals = signals.join(purchases, on="customer_id", how="left").with_columns(filled)
     decayed = [f"{signal}_decayed" for signal in SIGNALS]
     order = ["customer_id", *SIGNALS, "events", *decayed, "active_share_28d", "recency_days", "tenure_days"]
     counts = [pl.col(name).cast(pl.Int64) for name in ("visits", "depth", "purchases", "active_days", "events")]

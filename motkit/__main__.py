@@ -120,12 +120,13 @@ def _tell_surprise(kind: type[BaseException], error: BaseException, traceback: T
 
 def main() -> None:
     """Run the command line: exit code 0 on success, 2 on bad usage or input, 1 on anything else."""
-    sys.excepthook = _tell_surprise
     try:
         app(prog_name="motkit")
     except MotkitError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    finally:
+        sys.excepthook = _tell_surprise  # last, because typer sets its own
 
 
 if __name__ == "__main__":

@@ -443,6 +443,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'motkit.study._as_of': ('65_study/study.html#_as_of', 'motkit/study.py'),
                               'motkit.study._compute': ('65_study/study.html#_compute', 'motkit/study.py'),
                               'motkit.study._count_rows': ('65_study/study.html#_count_rows', 'motkit/study.py'),
+                              'motkit.study._describe_stages': ('65_study/study.html#_describe_stages', 'motkit/study.py'),
                               'motkit.study._hash_code': ('65_study/study.html#_hash_code', 'motkit/study.py'),
                               'motkit.study._hash_json': ('65_study/study.html#_hash_json', 'motkit/study.py'),
                               'motkit.study._last_manifest': ('65_study/study.html#_last_manifest', 'motkit/study.py'),

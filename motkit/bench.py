@@ -51,7 +51,7 @@ def make_log(
     }
     return pl.DataFrame(columns).with_columns(customer_id=pl.format("user_{}", "customer_id"))
 
-# %% ../nbs/65_study/67_bench.ipynb #8f70d7da
+# %% ../nbs/65_study/67_bench.ipynb #02234ba7
 _SESSIONS_SQL = """
 WITH kept AS (
     SELECT DISTINCT * FROM read_parquet('{log}')
@@ -79,7 +79,7 @@ def _peer_sessions(folder: Path) -> int:
     connection.execute(f"CREATE TABLE sessions AS {_SESSIONS_SQL.format(log=folder / 'log.parquet')}")
     return int(connection.execute("SELECT count(*) FROM sessions").fetchall()[0][0])
 
-
+# %% ../nbs/65_study/67_bench.ipynb #14b16588
 def _raw_sessions(folder: Path) -> int:
     """The question to motkit, straight from the raw file."""
     log = read_events(folder / "log.parquet")
@@ -104,7 +104,7 @@ def _scan_store(folder: Path) -> int:
     columns = pl.col("customer", "timestamp", "event", "channel").max()
     return open_store(folder / "store").events.select(columns).collect(engine="streaming").height
 
-# %% ../nbs/65_study/67_bench.ipynb #3ddb0bc7
+# %% ../nbs/65_study/67_bench.ipynb #62e3a8f7
 JOBS: dict[str, Callable[[Path], int]] = {
     "DuckDB: read, check, sessions": _peer_sessions,
     "motkit: read, check, sessions": _raw_sessions,
@@ -122,7 +122,8 @@ def _measure(job: str, folder: Path) -> dict[str, float]:
     wall, cpu = time.perf_counter(), time.process_time()
     rows = JOBS[job](folder)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return {"rows": rows, "wall_s": wall, "cpu_s": cpu, "memory_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}
+    memory_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return {"rows": rows, "wall_s": wall, "cpu_s": cpu, "memory_mb": memory_mb}
 
 
 def _measure_apart(job: str, folder: Path) -> dict[str, float]:
@@ -130,7 +131,7 @@ def _measure_apart(job: str, folder: Path) -> dict[str, float]:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_measure, job, folder).result()
 
-
+# %% ../nbs/65_study/67_bench.ipynb #ad43a094
 def measure_jobs(
     n_events: int,  # size of the log
     repeats: int = 3,  # rounds over all jobs, in turn
@@ -142,9 +143,9 @@ def measure_jobs(
         _measure_apart("motkit: read, check, store", folder)
         rows = [{"job": job, **_measure_apart(job, folder)} for _ in range(repeats) for job in JOBS]
     medians = pl.DataFrame(rows).group_by("job", maintain_order=True).median()
-    return medians.select(events=pl.lit(n_events), job="job", rows=pl.col("rows").cast(pl.Int64), wall_s="wall_s", cpu_s="cpu_s", memory_mb="memory_mb").with_columns(
-        cpu_to_duckdb=pl.col("cpu_s") / pl.col("cpu_s").first()
-    )
+    ratio = pl.col("cpu_s") / pl.col("cpu_s").first()
+    columns = ("job", pl.col("rows").cast(pl.Int64), "wall_s", "cpu_s", "memory_mb", ratio.alias("cpu_to_duckdb"))
+    return medians.select(pl.lit(n_events).alias("events"), *columns)
 
 # %% ../nbs/65_study/67_bench.ipynb #82ab4522
 def add_growth(

@@ -38,7 +38,7 @@ STORE: dict[str, pl.DataType | type[pl.DataType]] = {
     "duration_s": pl.Float64(),
 }
 
-# %% ../nbs/00_ground/02_schema.ipynb #5a7448a9
+# %% ../nbs/00_ground/02_schema.ipynb #012fe0e5
 SESSIONS = pl.Schema(
     {
         "customer_id": pl.String,
@@ -69,6 +69,7 @@ ONBOARDING = pl.Schema(
     }
 )
 
+# %% ../nbs/00_ground/02_schema.ipynb #18c47d15
 CURVE = pl.Schema(
     {
         "time": pl.Float64,

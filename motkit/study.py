@@ -31,7 +31,18 @@ from .simulate import DEMO_CUSTOMERS, DEMO_SEED, simulate_customers
 from .stages import STAGES, Bench, Stage, Tables
 from .store import Store, open_store, write_store
 
-# %% ../nbs/65_study/65_study.ipynb #34d09f89
+# %% ../nbs/65_study/65_study.ipynb #8f90319b
+def _describe_stages(manifest: Mapping[str, Any]) -> list[str]:
+    """A line a stage: how long it took, and its tables or why there are none."""
+    lines = []
+    for name, stage in manifest["stages"].items():
+        rows = ", ".join(f"{table} {manifest['tables'][table]['rows']:,}" for table in stage["tables"])
+        how = "as before" if stage["reused"] else f"{stage['seconds']:.1f} s"
+        problem = " ".join((stage["problem"] or "").split())
+        lines.append(f"  {name:<12}{how:>10}  {problem or rows}")
+    return lines
+
+
 @dataclass(frozen=True)
 class Study:
     """A folder of tables with its manifest; `open_study` gives one."""
@@ -66,12 +77,7 @@ class Study:
         return {name: stage["problem"] for name, stage in self.manifest["stages"].items() if stage["problem"]}
 
     def __repr__(self) -> str:
-        stages, tables = self.manifest["stages"], self.manifest["tables"]
-        lines = [f"Study {self.path}, as of {self.manifest['as_of']}"]
-        for name, stage in stages.items():
-            rows = ", ".join(f"{table} {tables[table]['rows']:,}" for table in stage["tables"])
-            how = "as before" if stage["reused"] else f"{stage['seconds']:.1f} s"
-            lines.append(f"  {name:<12}{how:>10}  {stage['problem'] or rows}")
+        lines = [f"Study {self.path}, as of {self.manifest['as_of']}", *_describe_stages(self.manifest)]
         return "\n".join(lines)
 
 # %% ../nbs/65_study/65_study.ipynb #61292559
@@ -176,7 +182,7 @@ def _remove_unnamed(folder: Path, manifest: Mapping[str, Any]) -> None:
         if place.name != manifest["store"]:
             shutil.rmtree(place)
 
-# %% ../nbs/65_study/65_study.ipynb #c169e2e3
+# %% ../nbs/65_study/65_study.ipynb #f3848653
 def _count_rows(summary: Summary) -> Tables:
     """The counts of a log as tables: what was read, and why rows were rejected."""
     counts = {name: getattr(summary, name) for name in ("rows_read", "events", "rejected", "customers", "first", "last")}
@@ -187,7 +193,7 @@ def _count_rows(summary: Summary) -> Tables:
         "rejected_reasons": pl.DataFrame(reasons, schema={"reason": pl.String, "rows": pl.Int64}),
     }
 
-
+# %% ../nbs/65_study/65_study.ipynb #e1e3a65a
 def _record_log(run: _Run, log: EventLog) -> Store:
     """Write the canonical store and what was left out of it, unless the last run did it from the same bytes."""
     key = _hash_json([run.keys["code"], log.describe(), [entry["fingerprint"] for entry in log.inputs()]])

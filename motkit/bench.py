@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['JOBS', 'make_log', 'measure_jobs', 'add_growth', 'run_bench']
 
-# %% ../nbs/65_study/67_bench.ipynb #0c47b1a9
+# %% ../nbs/65_study/67_bench.ipynb #112f252f
 import math
 import multiprocessing
 import tempfile
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -51,7 +52,7 @@ def make_log(
     }
     return pl.DataFrame(columns).with_columns(customer_id=pl.format("user_{}", "customer_id"))
 
-# %% ../nbs/65_study/67_bench.ipynb #02234ba7
+# %% ../nbs/65_study/67_bench.ipynb #9a24e741
 _SESSIONS_SQL = """
 WITH kept AS (
     SELECT DISTINCT * FROM read_parquet('{log}')
@@ -76,6 +77,7 @@ def _peer_sessions(folder: Path) -> int:
     except ImportError:
         raise MissingExtraError("motkit bench", "needs DuckDB to compare with", "Type: pip install 'motkit[sql]'") from None
     connection = duckdb.connect()
+    connection.execute("SET enable_progress_bar = false")
     connection.execute(f"CREATE TABLE sessions AS {_SESSIONS_SQL.format(log=folder / 'log.parquet')}")
     return int(connection.execute("SELECT count(*) FROM sessions").fetchall()[0][0])
 
@@ -104,7 +106,7 @@ def _scan_store(folder: Path) -> int:
     columns = pl.col("customer", "timestamp", "event", "channel").max()
     return open_store(folder / "store").events.select(columns).collect(engine="streaming").height
 
-# %% ../nbs/65_study/67_bench.ipynb #62e3a8f7
+# %% ../nbs/65_study/67_bench.ipynb #9b580c68
 JOBS: dict[str, Callable[[Path], int]] = {
     "DuckDB: read, check, sessions": _peer_sessions,
     "motkit: read, check, sessions": _raw_sessions,
@@ -126,12 +128,17 @@ def _measure(job: str, folder: Path) -> dict[str, float]:
     return {"rows": rows, "wall_s": wall, "cpu_s": cpu, "memory_mb": memory_mb}
 
 
-def _measure_apart(job: str, folder: Path) -> dict[str, float]:
-    """One job in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measure, job, folder).result()
+def _write_log(n_events: int, folder: Path) -> None:
+    """The log as a file. In a process of its own, because a child counts the memory of its parent as its own peak."""
+    make_log(n_events).write_parquet(folder / "log.parquet")
 
-# %% ../nbs/65_study/67_bench.ipynb #ad43a094
+
+def _apart(function: Callable[..., Any], *arguments: object) -> Any:
+    """What a function gives, computed in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+# %% ../nbs/65_study/67_bench.ipynb #97585e41
 def measure_jobs(
     n_events: int,  # size of the log
     repeats: int = 3,  # rounds over all jobs, in turn
@@ -139,9 +146,9 @@ def measure_jobs(
     """Measure every job on the same log, in turn, and give medians and the ratio to DuckDB."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        make_log(n_events).write_parquet(folder / "log.parquet")
-        _measure_apart("motkit: read, check, store", folder)
-        rows = [{"job": job, **_measure_apart(job, folder)} for _ in range(repeats) for job in JOBS]
+        _apart(_write_log, n_events, folder)
+        _apart(_make_store, folder)
+        rows = [{"job": job, **_apart(_measure, job, folder)} for _ in range(repeats) for job in JOBS]
     medians = pl.DataFrame(rows).group_by("job", maintain_order=True).median()
     ratio = pl.col("cpu_s") / pl.col("cpu_s").first()
     columns = ("job", pl.col("rows").cast(pl.Int64), "wall_s", "cpu_s", "memory_mb", ratio.alias("cpu_to_duckdb"))

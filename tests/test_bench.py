@@ -1,0 +1,20 @@
+"""The benchmark measures the same question: motkit and its peer give the same number of sessions."""
+
+import pytest
+
+from motkit.bench import JOBS, make_log, measure_jobs
+
+
+def test_motkit_and_its_peer_answer_the_same_question() -> None:
+    pytest.importorskip("duckdb")
+    table = measure_jobs(20_000, repeats=1)
+    rows = dict(table.select("job", "rows").iter_rows())
+    assert list(rows) == list(JOBS)
+    assert rows["DuckDB: read, check, sessions"] == rows["motkit: read, check, sessions"] == rows["motkit: sessions from the store"]
+    assert (table["cpu_s"] > 0).all()
+    assert table["memory_mb"].max() > 0
+
+
+def test_the_log_to_measure_on_has_a_few_very_active_customers() -> None:
+    sizes = make_log(31_000)["customer_id"].value_counts()["count"]
+    assert sizes.max() > 20 * sizes.median()

@@ -185,12 +185,13 @@ class OverviewPage(OverviewChoices, pn.viewable.Viewer):
         """The whole page, with its head, its choices, and its light and dark look."""
         return _frame(self)
 
-# %% ../nbs/70_show/73_overview_page.ipynb #c2516dc2
+# %% ../nbs/70_show/73_overview_page.ipynb #5dbafe84
 THEME = {
     "palette": {"primary": {"main": plots.PALETTE[0]}},
     "typography": {"fontFamily": plots.FONT},
 }
-QUIET_HEAD = {"& .MuiAppBar-root": {"backgroundColor": "background.paper", "backgroundImage": "none", "color": "text.primary", "boxShadow": "none", "borderBottom": 1, "borderColor": "divider"}}
+_HEAD = {"backgroundColor": "background.paper", "backgroundImage": "none", "color": "text.primary", "boxShadow": "none", "borderBottom": 1, "borderColor": "divider"}
+QUIET_HEAD = {"& .MuiAppBar-root": _HEAD, "& .MuiAppBar-root .title": {"color": "text.primary", "fontSize": "1.25rem"}}
 
 
 def _choice_widgets(page: OverviewPage) -> list[Any]:

@@ -1,5 +1,6 @@
 """Serving the pages of a study. Panel is imported only when a page is served."""
 
+import logging
 import socket
 from pathlib import Path
 
@@ -9,6 +10,13 @@ HOST = "127.0.0.1"
 PORT = 5006
 
 
+def _taken(address: str, port: int, error: Exception) -> SettingError:
+    """What to say when the port cannot be had."""
+    reason = (getattr(error, "strerror", None) or str(error)).lower().rstrip(".")
+    hint = f"Name another port, for instance: --port {port + 1 if 1024 <= port < 65535 else PORT}"
+    return SettingError(f"port {port} on {address}", f"it cannot be used ({reason})", hint)
+
+
 def _free_port(address: str, port: int) -> int:
     """The port to listen on; any that is free for 0. Raises `SettingError` when it cannot be had."""
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM) as probe:
@@ -16,9 +24,7 @@ def _free_port(address: str, port: int) -> int:
         try:
             probe.bind((address, port))
         except (OSError, OverflowError) as error:
-            reason = (getattr(error, "strerror", None) or str(error)).lower()
-            hint = f"Name another port, for instance: --port {port + 1 if 1024 <= port < 65535 else PORT}"
-            raise SettingError(f"port {port} on {address}", f"it cannot be used ({reason})", hint) from None
+            raise _taken(address, port, error) from None
         return int(probe.getsockname()[1])
 
 
@@ -43,7 +49,11 @@ def serve(
 
     local = f"http://{HOST if address in ('0.0.0.0', '::', 'localhost') else address}:{port}"
     origins = [f"{HOST}:{port}", f"localhost:{port}"] if address in (HOST, "localhost") else ["*"]
-    server = get_server({"/": page}, port=port, address=address, title="motkit", liveness=True, websocket_origin=origins)
+    logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)  # a reader who leaves early is no news
+    try:
+        server = get_server({"/": page}, port=port, address=address, title="motkit", liveness=True, websocket_origin=origins)
+    except OSError as error:
+        raise _taken(address, port, error) from None
 
     async def tell() -> None:
         await AsyncHTTPClient().fetch(f"{local}/liveness", request_timeout=60)

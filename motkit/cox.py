@@ -55,7 +55,7 @@ def _design(
         raise DesignError("covariates", faults, "Leave out what does not vary or follows from the others.")
     return names, matrix
 
-# %% ../nbs/00_ground/06_cox.ipynb #8db4d151
+# %% ../nbs/00_ground/06_cox.ipynb #cb009507
 @dataclass(frozen=True)
 class _Runs:
     """The event times of all strata in one line, and where each row's run begins and ends on it."""
@@ -78,7 +78,7 @@ class _Runs:
         """Sum `values` over those who had the event at each event time."""
         return np.bincount(self.at, values[self.row], len(self.time)).astype(np.float64)
 
-
+# %% ../nbs/00_ground/06_cox.ipynb #4c99419b
 def _make_runs(
     time: Array,  # exit of each row
     entry: Array | None,  # entry of each row
@@ -101,7 +101,7 @@ def _make_runs(
     at = end[row] - 1
     return _Runs(grid[:, 1], grid[:, 0].astype(np.int64), np.bincount(at, minlength=len(grid)).astype(np.float64), begin, end, row, at)
 
-# %% ../nbs/00_ground/06_cox.ipynb #17174f29
+# %% ../nbs/00_ground/06_cox.ipynb #5568c658
 @dataclass(frozen=True)
 class _Sums:
     """Totals per event time at one value of the coefficients; phi_l = s0 - f_l d0, f_l = l / d (Efron) or 0 (Breslow)."""
@@ -114,7 +114,7 @@ class _Sums:
     mean_hazard: tuple[Array, Array]  # sum over l of mean_l / phi_l, and of f_l mean_l / phi_l
     weight: Array  # rows: exp(linear predictor)
 
-
+# %% ../nbs/00_ground/06_cox.ipynb #574e68df
 def _sums(runs: _Runs, x: Array, beta: Array, efron: bool) -> _Sums:
     """Compute the log partial likelihood and its derivatives (Cox 1972; ties: Breslow 1974, Efron 1977)."""
     line, p, k = x @ beta, x.shape[1], len(runs.time)
@@ -255,7 +255,7 @@ def _changing_effect(
     names = [*fit.table["covariate"].to_list(), "GLOBAL"]
     return pl.DataFrame({"covariate": names, "statistic": statistic, "df": df, "p_value": chdtrc(df, statistic)})
 
-# %% ../nbs/00_ground/06_cox.ipynb #3c43ff87
+# %% ../nbs/00_ground/06_cox.ipynb #94e947a1
 def _report(
     names: Sequence[str],  # traits
     beta: Array,  # coefficients
@@ -273,7 +273,7 @@ def _report(
     columns |= {"ci_low": low, "ci_high": high, "z": beta / used, "p_value": 2 * ndtr(-np.abs(beta / used))}
     return pl.DataFrame(columns, schema_overrides={"robust_std_error": pl.Float64})
 
-
+# %% ../nbs/00_ground/06_cox.ipynb #3f7bd9aa
 def _runs_of(
     frame: pl.DataFrame,  # checked rows
     layers: list[str],  # strata columns
@@ -289,18 +289,26 @@ def _runs_of(
     return _make_runs(frame["_time"].cast(pl.Float64).to_numpy(), entry, frame["_kind"].to_numpy() == 1, number), labels
 
 
+def _cluster_squares(residuals: Array, cluster: pl.Series) -> Array:
+    """Add up the score residuals within clusters and take their sum of squares, traits x traits."""
+    row = cluster.rank("dense").to_numpy().astype(np.int64) - 1
+    parts = np.stack([np.bincount(row, part) for part in residuals.T])
+    return np.asarray(parts @ parts.T)
+
+
 def _time_scales(
     frame: pl.DataFrame,  # checked rows
     time: Array,  # event times
-) -> dict[str, Array]:  # at each event time: `_km`, 1 - S just before; `_rank`, middle rank among all exits
+) -> dict[str, pl.Series]:  # at each event time: `_km`, 1 - S just before; `_rank`, middle rank among all exits
     """Compute the two time scales that look at all rows, strata together, entry respected."""
     cells = count_cells(frame)
     risk, left = risk_table(cells), cells.filter(pl.col("_kind") >= 0).group_by("_time", maintain_order=True).agg(pl.col("_n").sum())
     before = np.concatenate([[1.0], _survival(risk)[0][:-1]])
     n, at = left["_n"].to_numpy(), np.searchsorted(left["_time"].to_numpy(), time)
-    return {"_km": 1 - before[np.searchsorted(risk.time, time)], "_rank": (np.cumsum(n) - (n - 1) / 2)[at]}
+    km, rank = 1 - before[np.searchsorted(risk.time, time)], (np.cumsum(n) - (n - 1) / 2)[at]
+    return {"_km": pl.Series(km), "_rank": pl.Series(rank)}
 
-# %% ../nbs/00_ground/06_cox.ipynb #ae8940e7
+# %% ../nbs/00_ground/06_cox.ipynb #c94d0b49
 def cox(
     table: Table,  # one row per customer, or per stretch (entry, duration] of a customer's time
     duration: str,  # column: time at which observation of the row ended
@@ -321,30 +329,22 @@ def cox(
     if ties not in ("efron", "breslow"):
         raise SettingError("ties", f"is {ties!r}, needs 'efron' or 'breslow'", "Type ties='efron'.")
     frame = check_durations(table, duration, event, entry, also=[*traits, *layers, *([cluster] if cluster else [])])
+    if not (frame["_kind"] == 1).any():
+        raise DesignError("cox", f"no event in `{event}`", "Name the column that is 1 where the event happened.")
     names, x = _design(frame, traits)
     mean, scale = x.mean(axis=0), x.std(axis=0)
-    x = (x - mean) / scale
+    x = (x - mean) / scale  # the search is steadier in standard units
     runs, labels = _runs_of(frame, layers)
-    if not len(runs.row):
-        raise DesignError("cox", f"no event in `{event}`", "Name the column that is 1 where the event happened.")
     beta, sums, null = _newton(runs, x, ties == "efron")
-    plain, robust = np.linalg.pinv(sums.information.sum(axis=0)), None
-    if cluster is not None:
-        groups = np.unique(frame[cluster].rank("dense").to_numpy(), return_inverse=True)[1]
-        parts = np.stack([np.bincount(groups, part) for part in _score_residuals(runs, x, sums).T])
-        robust = plain @ parts @ parts.T @ plain / np.outer(scale, scale)
+    plain = np.linalg.pinv(sums.information.sum(axis=0))
+    robust = None if cluster is None else plain @ _cluster_squares(_score_residuals(runs, x, sums), frame[cluster]) @ plain
     baseline = runs.died / runs.over_risk(sums.weight) * np.exp(-float((mean / scale) @ beta))
-    times = pl.DataFrame({"_stratum": runs.stratum, "time": runs.time, "hazard": baseline, "_died": runs.died} | _time_scales(frame, runs.time))
-    times = times.with_columns(pl.col("hazard").cum_sum().over("_stratum")).join(labels, on="_stratum", maintain_order="left")
+    times = pl.DataFrame({"_stratum": runs.stratum, "time": runs.time, "hazard": baseline, "_died": runs.died})
+    times = times.with_columns(pl.col("hazard").cum_sum().over("_stratum"), **_time_scales(frame, runs.time))
+    unit, used = np.outer(scale, scale), plain if robust is None else robust
     return CoxFit(
-        table=_report(names, beta / scale, plain / np.outer(scale, scale), robust, z),
-        log_likelihood=sums.log_likelihood,
-        log_likelihood_null=null.log_likelihood,
-        n=len(frame),
-        events=len(runs.row),
-        tests=_whole_tests(beta, sums, null, plain if robust is None else robust * np.outer(scale, scale)),
-        covariance=plain / np.outer(scale, scale) if robust is None else robust,
-        _times=times.select(*layers, "time", "hazard", "_died", "_km", "_rank"),
-        _schoenfeld=np.column_stack([runs.over_events(column) for column in x.T]) - sums.mean,
-        _information=sums.information,
-    )
+        table=_report(names, beta / scale, plain / unit, None if robust is None else robust / unit, z),
+        log_likelihood=sums.log_likelihood, log_likelihood_null=null.log_likelihood, n=len(frame), events=len(runs.row),
+        tests=_whole_tests(beta, sums, null, used), covariance=used / unit,
+        _times=times.join(labels, on="_stratum", maintain_order="left").select(*layers, pl.exclude("_stratum", "_all", *layers)),
+        _schoenfeld=np.column_stack([runs.over_events(column) for column in x.T]) - sums.mean, _information=sums.information)  # fmt: skip

@@ -9,7 +9,7 @@ __all__ = ['brier', 'Calibration', 'calibration', 'calibration_at', 'check_durat
            'NeverAtRiskWarning', 'person_periods', 'restricted_mean', 'risk_difference', 'risk_table', 'risk_tables',
            'RiskTable', 'spline_columns', 'survival_at', 'survival_quantiles']
 
-# %% ../nbs/00_ground/09_survival.ipynb #b55f0dfb
+# %% ../nbs/00_ground/09_survival.ipynb #2fbc1e24
 from .cox import CoxFit, cox
 from motkit.curves import (
     NeverAtRiskWarning,
@@ -19,33 +19,15 @@ from motkit.curves import (
     cumulative_incidence,
     kaplan_meier,
     nelson_aalen,
-    restricted_mean,
     risk_table,
     risk_tables,
     survival_at,
     survival_quantiles,
 )
-from motkit.prediction import (
-    Calibration,
-    brier,
-    calibration,
-    calibration_at,
-    concordance,
-    cumulative_auc,
-    grouped_hazard,
-    person_periods,
-    spline_columns,
-)
-from motkit.ranks import (
-    LogRank,
-    MaximalRank,
-    compare_restricted_mean,
-    lausen92,
-    lausen94,
-    logrank,
-    maximally_selected_rank,
-    risk_difference,
-)
+from .differences import compare_restricted_mean, restricted_mean, risk_difference
+from .hazards import grouped_hazard, person_periods, spline_columns
+from .prediction import Calibration, brier, calibration, calibration_at, concordance, cumulative_auc
+from .ranks import LogRank, MaximalRank, lausen92, lausen94, logrank, maximally_selected_rank
 
 # %% ../nbs/00_ground/09_survival.ipynb #4eec658c
 _all_ = [

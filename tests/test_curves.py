@@ -18,10 +18,10 @@ from motkit.curves import (
     cumulative_incidence,
     kaplan_meier,
     nelson_aalen,
-    restricted_mean,
     survival_at,
     survival_quantiles,
 )
+from motkit.differences import restricted_mean
 from motkit.errors import DesignError, ExtrapolationWarning, FewEventsWarning, SchemaError, SettingError
 
 FOLDER = Path(__file__).parent / "reference" / "survival"

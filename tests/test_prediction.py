@@ -11,16 +11,8 @@ from polars.testing import assert_frame_equal
 
 from motkit.cox import cox
 from motkit.errors import DesignError, SchemaError, SettingError
-from motkit.prediction import (
-    brier,
-    calibration,
-    calibration_at,
-    concordance,
-    cumulative_auc,
-    grouped_hazard,
-    person_periods,
-    spline_columns,
-)
+from motkit.hazards import grouped_hazard, person_periods, spline_columns
+from motkit.prediction import brier, calibration, calibration_at, concordance, cumulative_auc
 
 FOLDER = Path(__file__).parent / "reference" / "survival"
 REFS: dict[str, Any] = json.loads((FOLDER / "refs.json").read_text())

@@ -11,16 +11,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from motkit.curves import kaplan_meier
+from motkit.differences import compare_restricted_mean, risk_difference
 from motkit.errors import DesignError, ExtrapolationWarning, FewEventsWarning, SettingError
-from motkit.ranks import (
-    _normal_chain,
-    compare_restricted_mean,
-    lausen92,
-    lausen94,
-    logrank,
-    maximally_selected_rank,
-    risk_difference,
-)
+from motkit.ranks import _normal_chain, lausen92, lausen94, logrank, maximally_selected_rank
 
 FOLDER = Path(__file__).parent / "reference" / "survival"
 REFS: dict[str, Any] = json.loads((FOLDER / "refs.json").read_text())

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['NAMES', 'REQUIRED', 'NO_CUSTOMER', 'REASONS', 'Summary', 'EventLog', 'read_events']
 
-# %% ../nbs/10_record/12_events.ipynb #b13fc7d4
+# %% ../nbs/10_record/12_events.ipynb #3ddaae11
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ import polars as pl
 
 from .errors import SettingError, SourceError
 from .schema import EVENTS
-from .sources import Part, RawTable, Source, TempFolder, check_description, explain_faults, open_table, read_source
+from .sources import Part, RawTable, Source, TempFolder, check_description, explain_faults, fingerprint_rows, fingerprint_table, open_table, read_source
 from .times import add_times, read_texts
 
 # %% ../nbs/10_record/12_events.ipynb #5910f31f
@@ -116,7 +116,7 @@ def _reasons(part: Part, columns: Mapping[str, str], schema: pl.Schema, bad: Map
         reasons["outside the observation window"] = (when < start if start is not None else pl.lit(False)) | late
     return reasons | dict(bad)
 
-# %% ../nbs/10_record/12_events.ipynb #08b5aec6
+# %% ../nbs/10_record/12_events.ipynb #230e38a7
 _NUMBER_TYPES = {"integer": pl.Int64(), "number": pl.Float64()}
 
 
@@ -132,7 +132,7 @@ def _read_lookups(part: Part, folder: Path) -> list[pl.DataFrame]:
             raise SourceError(raw.about, f"there is no column {missing} to join on", f"It has {table.columns}.")
         keys = {f"\0key{i}": _as_text(pl.col(key), table.schema[key], key, raw.about) for i, key in enumerate(join.on)}
         table = table.select(**keys, **{c: pl.col(c) for c in table.columns if c not in join.on})
-        if table.select(keys).is_duplicated().any():
+        if table.select(keys.keys()).is_duplicated().any():
             raise SourceError(raw.about, f"{join.on} is not unique, so that rows would be doubled", "Join on more columns, or make the lookup unique.")
         tables.append(table)
     return tables
@@ -156,7 +156,7 @@ def _derive(rows: pl.LazyFrame, part: Part, lookups: list[pl.DataFrame], about: 
     rows = rows.with_columns(**{name: pl.sql_expr(sql) for name, sql in part.expressions.items()})
     return rows.with_columns(**{name: pl.lit(value) for name, value in part.constants.items()}), bad
 
-# %% ../nbs/10_record/12_events.ipynb #249fafec
+# %% ../nbs/10_record/12_events.ipynb #312c414b
 @dataclass
 class _Table:
     """One table on its way to events: what is read, and by which rules."""
@@ -198,7 +198,7 @@ class _Table:
         rows = rows.with_columns(**{f"\0{name}": value for name, value in made.items()})
         bad |= bad_types | {name: pl.sql_expr(sql) for name, sql in part.reject.items()}
         reasons = _reasons(part, columns, schema, bad, self.window)
-        self.reasons = tuple(reasons)
+        self.reasons = tuple(part.reasons.get(name, name) for name in reasons)
         code = pl.lit(None, pl.UInt8)
         for number, condition in reversed(list(enumerate(reasons.values()))):
             code = pl.when(condition.fill_null(False)).then(pl.lit(number, pl.UInt8)).otherwise(code)
@@ -219,17 +219,18 @@ class _Table:
         reason = pl.lit(names).gather(pl.col("\0reason")).alias("reason")
         return self.prepared.select(*canonical, *further, (pl.col("\0row") + offset).cast(pl.UInt32).alias("row"), reason)
 
-# %% ../nbs/10_record/12_events.ipynb #f1677d81
+# %% ../nbs/10_record/12_events.ipynb #8f84e8f3
 def _canonical(columns: Mapping[str, str], schema: pl.Schema, part: Part, about: str) -> tuple[dict[str, pl.Expr], dict[str, pl.Expr]]:
     """The columns of `EVENTS` but the time, mapped columns, and the conditions under which a number is none."""
     made: dict[str, pl.Expr] = {}
     bad: dict[str, pl.Expr] = {}
     for name in ("customer_id", "event"):
         made[name] = _as_text(pl.col(columns[name]), schema[columns[name]], name, about)
-    made["channel"] = pl.lit("unknown")
+    made |= {"channel": pl.lit("unknown"), "unnamed": pl.lit(False)}
     if "channel" in columns:
         channel = _as_text(pl.col(columns["channel"]), schema[columns["channel"]], "channel", about)
-        made["channel"] = pl.when(~channel.str.contains(_BLANK)).then(channel).otherwise(pl.lit("unknown"))
+        made["unnamed"] = channel.is_null() | channel.str.contains(_BLANK)
+        made["channel"] = pl.when(made["unnamed"]).then(pl.lit("unknown")).otherwise(channel)
     for name, plain in (("value", "value"), ("duration_s", "duration")):
         made[name] = pl.lit(None, pl.Float64)
         if name in columns:
@@ -241,7 +242,7 @@ def _canonical(columns: Mapping[str, str], schema: pl.Schema, part: Part, about:
             made[name] = made[name].replace(mapping)
     return made, bad
 
-# %% ../nbs/10_record/12_events.ipynb #33a182c7
+# %% ../nbs/10_record/12_events.ipynb #0fb92d35
 _HASHES_AT_ONCE = 1 << 25  # 8 bytes each
 
 
@@ -258,17 +259,16 @@ def _find_repeats(path: Path, accepted: np.ndarray[Any, np.dtype[np.bool_]]) -> 
     shares = len(accepted) // _HASHES_AT_ONCE + 1
     repeats = np.zeros(len(accepted), dtype=bool)
     for share in range(shares):
-        frame = pl.scan_parquet(path).with_row_index("row").filter(pl.lit(pl.Series(accepted)).gather(pl.col("row")))
-        if shares > 1:
-            frame = frame.filter(pl.col("hash") % shares == share)
-        ordered = np.sort(frame.select("hash").collect(engine="streaming")["hash"].to_numpy())
+        rows = pl.scan_parquet(path).with_row_index("row")
+        part = (rows.filter(pl.col("hash") % shares == share) if shares > 1 else rows).collect(engine="streaming")
+        part = part.filter(pl.Series(accepted[part["row"].to_numpy()])) if not accepted.all() else part
+        ordered = np.sort(part["hash"].to_numpy())
         same = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
         if len(same):
-            found = frame.filter(pl.col("hash").is_in(same.tolist())).select("row").collect(engine="streaming")
-            repeats[found["row"].to_numpy()] = True
+            repeats[part["row"].filter(part["hash"].is_in(pl.Series(same).implode())).to_numpy()] = True
     return repeats
 
-# %% ../nbs/10_record/12_events.ipynb #b43fe121
+# %% ../nbs/10_record/12_events.ipynb #16fdd75f
 @dataclass(frozen=True)
 class _Count:
     """What is known of a table once it has been read."""
@@ -294,7 +294,7 @@ def _aggregates(table: _Table) -> list[pl.Expr]:
         when.filter(good).min().alias("first"),
         when.filter(good).max().alias("last"),
         (good & pl.col("\0twice")).sum().alias("twice"),
-        (good & (pl.col("\0channel") == "unknown")).sum().alias("unnamed") if "channel" in table.columns else pl.lit(0).alias("unnamed"),
+        (good & pl.col("\0unnamed")).sum().alias("unnamed"),
     ]
 
 
@@ -305,11 +305,11 @@ def _fetch(table: _Table, wanted: np.ndarray[Any, np.dtype[np.bool_]]) -> pl.Dat
     return table.scan.filter(pl.lit(pl.Series(wanted)).gather(pl.col("\0row"))).collect(engine="streaming")
 
 
-def _count(table: _Table, judge_duplicates: bool) -> _Count:
+def _count(table: _Table) -> _Count:
     """Read a table once, and the raw columns of its rejected rows."""
     folder, raw_columns = TempFolder(), table.raw.head.columns
     jobs = [table.prepared.select(_aggregates(table)), table.prepared.filter(pl.col("\0reason").is_not_null()).select("\0row", "\0reason")]
-    hashes = folder.path / "hashes.parquet"
+    hashes, judge_duplicates = folder.path / "hashes.parquet", table.part.duplicates == "reject"
     if judge_duplicates:
         jobs.append(table.scan.select(_hash_row(raw_columns)).sink_parquet(hashes, compression="uncompressed", statistics=False, lazy=True))
     numbers, bad, *_ = pl.collect_all(jobs, engine="streaming")
@@ -355,12 +355,12 @@ class Summary:
         rows = "".join(f"<tr><th style='text-align:left'>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in self.lines())
         return f"<table>{rows}</table>"
 
-# %% ../nbs/10_record/12_events.ipynb #ffe90725
+# %% ../nbs/10_record/12_events.ipynb #8d45bf0e
 class EventLog:
     """A log that has been opened. It is read when `events`, `rejected` or `summary` is first asked for, and only once."""
 
-    def __init__(self, tables: list[_Table], judge_duplicates: bool = True, notes: tuple[str, ...] = ()):
-        self._tables, self._judge, self._notes = tables, judge_duplicates, notes
+    def __init__(self, tables: list[_Table]):
+        self._tables = tables
 
     @property
     def raw_columns(self) -> list[str]:
@@ -392,7 +392,7 @@ class EventLog:
         counts = []
         for table in self._tables:
             with explain_faults(table.raw.about, "Mend the source or its description; a CAST that does not fit every row is written TRY_CAST.", table.raw.texts):
-                counts.append(_count(table, self._judge))
+                counts.append(_count(table))
         return counts
 
     @cached_property
@@ -420,7 +420,18 @@ class EventLog:
     @cached_property
     def summary(self) -> Summary:
         """The counts, the span and the notes."""
-        return _summarise(self._tables, self._counts, self.rejected, self._notes, self.rows)
+        return _summarise(self._tables, self._counts, self.rejected, self.rows)
+
+    def inputs(self) -> list[dict[str, str]]:
+        """What the log is read from: `name` and `fingerprint` of each table, which changes with any value or order."""
+        return [{"name": table.raw.about, "fingerprint": fingerprint_table(table.raw)} for table in self._tables]
+
+    def describe(self) -> dict[str, Any]:
+        """By which rules the log is read, as plain values; two logs with the same rules and fingerprints are the same."""
+        rules = [table.part.model_dump(mode="json", exclude={"path"}) for table in self._tables]
+        windows = [[str(end) for end in table.window] for table in self._tables]
+        lookups = [[fingerprint_rows(lookup) for lookup in table.lookups] for table in self._tables]
+        return {"rules": rules, "windows": windows, "lookups": lookups}
 
     def __repr__(self) -> str:
         return f"EventLog of {', '.join(table.raw.about for table in self._tables)}\n" + (str(self.summary) if "_counts" in self.__dict__ else "not read yet")
@@ -428,8 +439,8 @@ class EventLog:
     def _repr_html_(self) -> str:
         return self.summary._repr_html_()
 
-# %% ../nbs/10_record/12_events.ipynb #5b305b3d
-def _summarise(tables: list[_Table], counts: list[_Count], rejected: pl.DataFrame, notes: tuple[str, ...], rows: pl.LazyFrame) -> Summary:
+# %% ../nbs/10_record/12_events.ipynb #b912866a
+def _summarise(tables: list[_Table], counts: list[_Count], rejected: pl.DataFrame, rows: pl.LazyFrame) -> Summary:
     """Put the counts of all tables together."""
     length = sum(count.length for count in counts)
     customers = counts[0].customers
@@ -437,7 +448,7 @@ def _summarise(tables: list[_Table], counts: list[_Count], rejected: pl.DataFram
         customers = int(rows.filter(pl.col("reason").is_null()).select(pl.col("customer_id").n_unique()).collect(engine="streaming").item())
     order = {reason: None for table in tables for reason in table.reasons} | {"exact duplicate": None}
     found = dict(rejected.group_by("reason").len().iter_rows())
-    notes = (*notes, *(note for table, count in zip(tables, counts, strict=True) for note in _notes(table, count)))
+    notes = [note for table, count in zip(tables, counts, strict=True) for note in _notes(table, count)]
     return Summary(
         rows_read=length,
         events=length - len(rejected),
@@ -464,7 +475,7 @@ def _notes(table: _Table, count: _Count) -> list[str]:
         notes.append("no column or constant is the channel: it is 'unknown'")
     elif count.unnamed:
         notes.append(f"{count.unnamed:,} events without a channel have 'unknown'")
-    unread = count.rejected.filter(pl.col("reason") == "unparsable time")
+    unread = count.rejected.filter(pl.col("reason") == table.part.reasons.get("unparsable time", "unparsable time"))
     if len(unread) and schema[name] == pl.String:
         notes += _explain_times(table, unread)
     return notes
@@ -521,7 +532,7 @@ def _gather_parts(source: object, description: str | Path | Source | None, given
             parts.append((part, paths[0] if isinstance(part.path, str) else paths, folder))
     return parts
 
-# %% ../nbs/10_record/12_events.ipynb #2f66210e
+# %% ../nbs/10_record/12_events.ipynb #be91f735
 def read_events(
     source: object = None,  # a file, folder, pattern, list of files, database address, frame, `Source` or source.toml
     *,
@@ -539,16 +550,15 @@ def read_events(
     separator: str | None = None,  # of separated text
     encoding: str | None = None,  # of separated text
     constants: Mapping[str, str | float] | None = None,  # the same value on every row, e.g. {"channel": "web"}
-    duplicates: Literal["reject", "keep"] = "reject",  # rows equal in every raw column: the first stays, or all
+    duplicates: Literal["reject", "keep"] | None = None,  # rows equal in every raw column: the first stays (None and 'reject'), or all
 ) -> EventLog:  # `.events`, `.rejected`, `.summary`
     """Open a log; nothing but its first rows is read until the result is used. The window is `start` <= time < `end`.
 
     Raises `SourceError` for a source, column, type, zone or description that does not fit, `SettingError` for a window that is none.
     """
-    if duplicates not in ("reject", "keep"):
-        raise SettingError("read_events", f"duplicates = {duplicates!r} is unknown", "Type duplicates='reject' or duplicates='keep'.")
     times = {"zone": time_zone, "day_first": day_first or None, "unit": time_unit, "format": time_format}
-    given: dict[str, Any] = {"table": table, "query": query, "separator": separator, "encoding": encoding, "format": None if source_format == "auto" else source_format}
+    given: dict[str, Any] = {"table": table, "query": query, "separator": separator, "encoding": encoding, "duplicates": duplicates}
+    given["format"] = None if source_format == "auto" else source_format
     given = {key: value for key, value in given.items() if value is not None}
     tables_of = {"time": {key: value for key, value in times.items() if value is not None}, "columns": {k: v or "" for k, v in (columns or {}).items()}, "constants": dict(constants or {})}
     given |= {key: value for key, value in tables_of.items() if value}
@@ -557,4 +567,4 @@ def read_events(
         raw = open_table(place, part.format, part.table, part.query, part.separator, part.encoding)
         window = _moment(start, part.time.zone, "start"), _moment(end, part.time.zone, "end")
         tables.append(_Table(raw, part, _read_lookups(part, folder), window))
-    return EventLog(tables, duplicates == "reject")
+    return EventLog(tables)

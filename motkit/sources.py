@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['SUFFIXES', 'TimeRules', 'Join', 'Part', 'Source', 'check_description', 'read_source', 'RawTable', 'TempFolder',
-           'find_broken_line', 'explain_faults', 'open_table']
+           'find_broken_line', 'explain_faults', 'open_table', 'fingerprint_rows', 'fingerprint_table']
 
-# %% ../nbs/10_record/10_sources.ipynb #00777d37
+# %% ../nbs/10_record/10_sources.ipynb #42e7aab3
 import bz2
 import codecs
 import csv
 import difflib
 import glob
 import gzip
+import hashlib
 import importlib
 import io
 import lzma
@@ -65,7 +66,7 @@ class Join(BaseModel):
     path: str
     on: list[str]
 
-# %% ../nbs/10_record/10_sources.ipynb #d90ab715
+# %% ../nbs/10_record/10_sources.ipynb #e8aa1a01
 class Part(BaseModel):
     """One table and how it becomes events."""
 
@@ -83,6 +84,8 @@ class Part(BaseModel):
     maps: dict[str, dict[str, str]] = {}  # column -> {old: new}
     types: dict[str, Literal["text", "integer", "number"]] = {}  # source column -> type; what does not fit is rejected
     reject: dict[str, str] = {}  # reason -> SQL condition
+    reasons: dict[str, str] = {}  # a plainer name for one of motkit's reasons: its name -> the plain one
+    duplicates: Literal["reject", "keep"] = "reject"  # of rows that are equal in every raw column, the first or all
     time: TimeRules = TimeRules()
     join: list[Join] = []
 
@@ -94,7 +97,7 @@ class Source(Part):
     file: Path | None = None  # where the description stands
     folder: Path = Path()  # what its paths are relative to
 
-# %% ../nbs/10_record/10_sources.ipynb #50228d15
+# %% ../nbs/10_record/10_sources.ipynb #2bd5a4fb
 def _find_line(text: str, keys: Sequence[object]) -> str:
     """'line 7: ' for the last of `keys` that stands in a TOML text, or nothing."""
     for key in reversed([str(key) for key in keys]):
@@ -105,6 +108,12 @@ def _find_line(text: str, keys: Sequence[object]) -> str:
     return ""
 
 
+def _merge(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """What a part says on top of what all parts share; sections are put together key by key."""
+    both = {key: shared[key] | own[key] for key in shared if isinstance(shared[key], dict) and isinstance(own.get(key), dict)}
+    return shared | own | both
+
+
 def check_description(content: dict[str, Any], text: str, about: str) -> Source:
     """The description as values; `SourceError` names every key that is unknown or does not fit."""
     shared = {key: value for key, value in content.items() if key != "parts"}
@@ -112,7 +121,7 @@ def check_description(content: dict[str, Any], text: str, about: str) -> Source:
     try:
         if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
             raise SourceError(about, f"{_find_line(text, ['parts'])}`parts` is not a list of tables", "Write each part under its own line [[parts]].")
-        return Source.model_validate(shared | {"parts": [shared | part for part in parts]})
+        return Source.model_validate(shared | {"parts": [_merge(shared, part) for part in parts]})
     except ValidationError as error:
         faults = []
         for fault in error.errors():
@@ -148,7 +157,7 @@ def _near_names(path: Path) -> str:
     near = difflib.get_close_matches(path.name, [other.name for other in path.parent.iterdir()], 3, 0.5)
     return f"; near: {', '.join(near)}" if near else ""
 
-# %% ../nbs/10_record/10_sources.ipynb #8bac2cf9
+# %% ../nbs/10_record/10_sources.ipynb #f5315bbf
 @dataclass
 class RawTable:
     """A source's own columns: some first rows now, all rows when `scan` is called."""
@@ -158,6 +167,7 @@ class RawTable:
     scan: Callable[[], pl.LazyFrame]  # every row, in the source's order
     notes: list[str] = field(default_factory=list)  # what a reader should know; `scan` may add to it
     texts: list[tuple[Path, str]] = field(default_factory=list)  # plain text files that `scan` reads, and their separator
+    files: Sequence[Path] = ()  # the files themselves, where every byte of the table lies in files
 
 
 class TempFolder:
@@ -320,7 +330,7 @@ def _unique_names(names: Sequence[str]) -> list[str]:
         result.append(name if count[name] == 1 else f"{name}_{count[name]}")
     return result
 
-# %% ../nbs/10_record/10_sources.ipynb #e779067c
+# %% ../nbs/10_record/10_sources.ipynb #d8566a6d
 def _scan_text(files: Sequence[Path], encoding: str | None, separator: str, names: list[str], raw: RawTable) -> pl.LazyFrame:
     """Every row of some separated text files as text columns; re-encoded and compressed ones by way of a temporary file."""
     folder, readable = TempFolder(), []
@@ -353,7 +363,7 @@ def _open_text(files: Sequence[Path], about: str, encoding: str | None, separato
         if other.columns != head.columns:
             faults = f"{file.name} has the columns {other.columns}, {files[0].name} has {head.columns}"
             raise SourceError(about, faults, "Read files with different columns one by one, or as [[parts]] of a source description.")
-    raw = RawTable(about, head, lambda: _scan_text(files, encoding, separator, head.columns, raw), notes)
+    raw = RawTable(about, head, lambda: _scan_text(files, encoding, separator, head.columns, raw), notes, files=files)
     return raw
 
 
@@ -367,7 +377,7 @@ def find_broken_line(file: Path, separator: str) -> str:
                 return f"line {lines.line_num} has {len(fields)} fields, the header has {width}"
     return ""
 
-# %% ../nbs/10_record/10_sources.ipynb #122c7398
+# %% ../nbs/10_record/10_sources.ipynb #944e9267
 @contextmanager
 def explain_faults(about: str, hint: str = "Look at the file with a viewer, or export it again.", texts: Sequence[tuple[Path, str]] = ()) -> Iterator[None]:
     """Turn a fault of polars or pyarrow into a `SourceError` without the data that theirs may show."""
@@ -406,7 +416,7 @@ def _open_columns(files: Sequence[Path], about: str, kind: str) -> RawTable:
         else:
             frame = pl.scan_ndjson(plain, infer_schema_length=None)
         head = frame.head(1000).collect()
-    return RawTable(about, head, lambda: _hold(frame, folder) if head.width else frame)
+    return RawTable(about, head, lambda: _hold(frame, folder) if head.width else frame, files=files)
 
 # %% ../nbs/10_record/10_sources.ipynb #6b92d09f
 def _stage_batches(batches: pa.RecordBatchReader, about: str) -> pl.LazyFrame:
@@ -535,3 +545,23 @@ def _open_file_or_server(url: str, table: str | None, query: str | None) -> RawT
     path = rest.removeprefix("/")
     _find_files(Path(path))
     return _open_database(f"{kind}://{path}", table, query)
+
+# %% ../nbs/10_record/10_sources.ipynb #7eff1212
+def fingerprint_rows(rows: pl.DataFrame | pl.LazyFrame) -> str:  # 64 hexadecimal digits
+    """Hash every value of every row in order; the same polars version gives the same hash, however rows are chunked."""
+    digest = hashlib.sha256(repr(dict(rows.collect_schema())).encode())
+    hashed = rows.lazy().select(_row=pl.struct(pl.all()).hash(seed=0))
+    for batch in hashed.collect_batches(maintain_order=True, engine="streaming"):
+        digest.update(batch["_row"].to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def fingerprint_table(raw: RawTable) -> str:  # 64 hexadecimal digits
+    """Hash all bytes of a table's files, else all its rows in order."""
+    if not raw.files:
+        return fingerprint_rows(raw.scan())
+    digest = hashlib.sha256()
+    for file in raw.files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

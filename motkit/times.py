@@ -42,30 +42,41 @@ def _read_any_form(texts: pl.Series, day_first: bool) -> pl.DataFrame:
     fixed = pl.col("utc").is_not_null() | pl.col("sign").is_not_null()
     return part.select(wall=whole + shift, fixed=fixed & whole.is_not_null())
 
-# %% ../nbs/10_record/11_times.ipynb #2a5cd553
+# %% ../nbs/10_record/11_times.ipynb #9a19f996
 def _quick_format(head: pl.Series, day_first: bool) -> str | None:
-    """The strptime format that reads the first texts best, if it says the same as the pattern."""
+    """The strptime format that reads most of the first texts as the pattern does, and none otherwise."""
     texts = head.drop_nulls().head(200)
-    told = _read_any_form(texts, day_first)["wall"]
+    told = _read_any_form(texts, day_first)
     order = "%d{0}%m{0}%Y" if day_first else "%m{0}%d{0}%Y"
     dates = ["%Y-%m-%d", "%Y/%m/%d", *(order.format(mark) for mark in "/.-")]
-    clocks = ["T%H:%M:%S%.f", " %H:%M:%S", " %H:%M:%S%.f", " %H:%M", "T%H:%M:%S", "T%H:%M"]
     best, reads = None, 0
-    for pattern in [day + clock + zone for zone in ("", "%#z") for day in dates for clock in clocks]:
-        guess = texts.str.to_datetime(pattern, strict=False, time_unit="us").dt.replace_time_zone(None)
-        same = int((guess == told).sum())
-        if same > reads and same == guess.is_not_null().sum():
+    for pattern in [day + mark + clock for clock in ("%H:%M:%S", "%H:%M") for mark in " T" for day in dates]:
+        read = _read_quickly(texts, pattern)
+        found = read["wall"].is_not_null()
+        same = int(((read["wall"] == told["wall"]) & (read["fixed"] == told["fixed"])).sum())
+        if same > reads and same == found.sum():
             best, reads = pattern, same
     return best
 
 
-def _read_quickly(texts: pl.Series, pattern: str) -> pl.Series:
-    """Times of one format, null where it does not fit; a year below 1000 is a two-digit year that was misread."""
-    found = texts.str.to_datetime(pattern, strict=False, time_unit="us").dt.replace_time_zone(None)
-    low = found.min()
-    return found if not isinstance(low, datetime) or low.year >= 1000 else found.set(found.dt.year() < 1000, None)
+def _read_quickly(texts: pl.Series, pattern: str) -> pl.DataFrame:
+    """Times of one format, null where it does not fit; after whole seconds of an ISO time come a fraction and `Z`, or nothing."""
+    iso = pattern.startswith("%Y") and pattern.endswith("%S")
+    wall = (texts.str.slice(0, 19) if iso else texts).str.to_datetime(pattern, strict=False, time_unit="us", cache=False)
+    low = wall.min()
+    if isinstance(low, datetime) and low.year < 1000:  # a two-digit year that was misread
+        wall = wall.set(wall.dt.year() < 1000, None)
+    read = pl.DataFrame({"wall": wall, "fixed": pl.repeat(False, len(wall), eager=True)})
+    if not iso or texts.str.len_bytes().max() in (None, 19):
+        return read
+    rest = texts.str.slice(19)
+    part = rest.str.strip_suffix("Z")
+    fraction = part.cast(pl.Float64, strict=False).set((part == "").fill_null(False), 0.0)
+    fits = wall.is_not_null() & fraction.is_between(0, 1, closed="left") & (part.str.starts_with(".") | (part == ""))
+    micros = (fraction * 1_000_000 + 0.0001).floor().cast(pl.Int64, strict=False).cast(pl.Duration("us"))
+    return pl.DataFrame({"wall": (wall + micros).set((~fits).fill_null(True), None), "fixed": (rest.str.ends_with("Z") & fits).fill_null(False)})
 
-# %% ../nbs/10_record/11_times.ipynb #499e92a7
+# %% ../nbs/10_record/11_times.ipynb #d3638922
 def read_texts(
     texts: pl.Series,  # text
     rules: TimeRules,  # day_first or format
@@ -77,8 +88,8 @@ def read_texts(
         return pl.DataFrame({"wall": found.dt.replace_time_zone(None), "fixed": found.is_not_null() & ("%z" in rules.format or "%#z" in rules.format)})
     if quick is None:
         return _read_any_form(texts, rules.day_first)
-    wall = _read_quickly(texts, quick)
-    result = pl.DataFrame({"wall": wall, "fixed": wall.is_not_null() & ("%#z" in quick)})
+    result = _read_quickly(texts, quick)
+    wall = result["wall"]
     left = (wall.is_null() & texts.is_not_null()).arg_true()
     if not len(left):
         return result

@@ -124,7 +124,7 @@ def _parts_of_line(own: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     solid = own.with_columns(sessions=pl.when(~part).then(sessions))
     return solid, own.with_columns(sessions=pl.when(beside).then(sessions))
 
-# %% ../nbs/70_show/71_plots.ipynb #41ed2a1c
+# %% ../nbs/70_show/71_plots.ipynb #cee5ae8e
 def plot_sessions_by_week(
     view: View,  # of `motkit.views.sessions_by_week`
     colours: Mapping[str, str] | None = None,  # colour by channel; None to assign them anew
@@ -139,7 +139,8 @@ def plot_sessions_by_week(
     top = float(view.table.select(pl.col("sessions").max()).item())
     hover = [("channel", "@channel"), ("week from", "@week{%F}"), ("sessions", "@sessions{0,0}"), ("customers", "@customers{0,0}")]
     tips = {"hover_tooltips": hover, "hover_formatters": {"@week": "datetime"}}
-    layers = []
+    layers: list[Any] = []
+    size = 24 if view.table["week"].n_unique() <= 30 else 10
     for name in names:
         own, colour = view.table.filter(pl.col("channel") == name).sort("week"), colours[name]
         solid, dashed = _parts_of_line(own)
@@ -149,7 +150,7 @@ def plot_sessions_by_week(
         layers.append(plot(solid).line("week", "sessions", color=colour, line_width=2, label=name, hover=False))
         for rows, fill in ((whole, 1.0), (part, 0.0)):
             if rows.height:
-                dots = plot(rows).scatter("week", "sessions", color=colour, size=24, hover_cols=["channel", "customers"])
+                dots = plot(rows).scatter("week", "sessions", color=colour, size=size, hover_cols=["channel", "customers"])
                 layers.append(dots.opts(fill_alpha=fill, **tips))
     first, last = view.table.select(pl.col("week").min().cast(pl.Datetime), pl.col("week").max().cast(pl.Datetime).alias("last")).row(0)
     limits = {"xlim": (first - timedelta(days=3), last + timedelta(days=3)), "ylim": (0, top * 1.08)}

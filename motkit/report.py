@@ -49,7 +49,7 @@ def _draw(shown: list[tuple[View, Callable[[View], Any] | None]]) -> tuple[Marku
     library = "\n".join(Resources(mode="inline", components=["bokeh"], minified=True).js_raw)  # `render()` would link files of Panel
     return Markup(f"<script>{library}</script>{script}"), {name: Markup(place) for name, place in places.items()}
 
-# %% ../nbs/70_show/79_report.ipynb #0663e2f8
+# %% ../nbs/70_show/79_report.ipynb #47dccb0c
 def _setting_text(value: Any) -> str:
     """A setting as people read it."""
     if isinstance(value, list | tuple):
@@ -65,8 +65,8 @@ def _made_of(manifest: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str
         for section, values in manifest.get("settings", {}).items()
         for name, value in values.items()
     ]
-    made = [(words, _setting_text(manifest.get(key))) for key, words in (("as_of", "looks up to"), ("made_at", "computed at"))]
-    versions = [(key, _setting_text(manifest.get(key))) for key in ("motkit", "polars", "python")]
+    made = [(words, _setting_text(manifest.get(key))) for key, words in (("as_of", "looks up to"), ("made_at", "computed at")) if key in manifest]
+    versions = [(key, _setting_text(manifest.get(key))) for key in ("motkit", "polars", "python") if key in manifest]
     written = [("report written with Python", platform.python_version())]
     parts = [("Inputs and their fingerprints", inputs), ("Settings", settings), ("Times and versions", made + versions + written)]
     return [(heading, facts) for heading, facts in parts if facts]

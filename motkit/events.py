@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['NAMES', 'REQUIRED', 'NO_CUSTOMER', 'REASONS', 'Summary', 'EventLog', 'read_events']
 
-# %% ../nbs/10_record/12_events.ipynb #3ddaae11
+# %% ../nbs/10_record/12_events.ipynb #cc37ff6c
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -494,7 +494,7 @@ def _explain_times(table: _Table, unread: pl.DataFrame) -> list[str]:
         notes.append(f"all of them read with day_first={other.day_first}: look whether the column is meant so")
     return notes
 
-# %% ../nbs/10_record/12_events.ipynb #18ca5c3e
+# %% ../nbs/10_record/12_events.ipynb #00012864
 def _moment(given: str | date | datetime | None, zone: str | None, name: str) -> datetime | None:
     """An end of the observation window with its zone. Raises `SettingError` for text that is no ISO date or time."""
     if given is None:
@@ -504,7 +504,7 @@ def _moment(given: str | date | datetime | None, zone: str | None, name: str) ->
     except ValueError:
         raise SettingError("read_events", f"{name} = {given!r} is no date", f"Type {name}='2024-01-31' or '2024-01-31T12:00:00+01:00'.") from None
     moment = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
-    return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone or "UTC"))
+    return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone or "UTC"))).astimezone(UTC)
 
 
 def _gather_parts(source: object, description: str | Path | Source | None, given: dict[str, Any]) -> list[tuple[Part, object, Path]]:

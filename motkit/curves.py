@@ -29,7 +29,7 @@ Columns = str | Sequence[str] | None
 class NeverAtRiskWarning(StatisticalWarning):
     """Rows whose exit is their entry were left out: they were never observed for any time."""
 
-# %% ../nbs/00_ground/04_curves.ipynb #e4c00ff3
+# %% ../nbs/00_ground/04_curves.ipynb #d790a6c0
 def check_durations(
     table: Table,  # one row per customer, or per stretch of a customer's time
     duration: str,  # column: time at which observation ended, 0 or more, in any one unit
@@ -38,7 +38,8 @@ def check_durations(
     weight: str | None = None,  # column: how many customers a row stands for, 0 or more
     also: Sequence[str] = (),  # columns to carry along, without nulls
     causes: bool = False,  # may `event` hold other whole numbers than 0 and 1?
-) -> pl.DataFrame:  # `_time, _kind, [_entry], [_weight]` and the columns of `also`
+    numbers: Sequence[str] = (),  # columns to carry along that must hold numbers
+) -> pl.DataFrame:  # `_time, _kind, [_entry], [_weight]` and the columns of `also` and `numbers`
     """Collect the needed columns and check them; a row is at risk at t when entry < t <= duration.
 
     Rows with entry = duration are left out with a `NeverAtRiskWarning`.
@@ -46,23 +47,20 @@ def check_durations(
     """
     named = {"_time": duration, "_kind": event, "_entry": entry, "_weight": weight}
     used = {name: column for name, column in named.items() if column is not None}
-    has = table.collect_schema()
-    wanted = list(dict.fromkeys([*used.values(), *also]))
-    faults = [f"missing {missing}"] if (missing := [column for column in wanted if column not in has]) else []
-    numeric = {column for column in used.values() if column in has and not (has[column].is_numeric() or has[column] == pl.Boolean)}
-    faults += [f"`{column}` is {has[column]}, needs numbers" for column in sorted(numeric)]
+    has, carried = table.collect_schema(), list(dict.fromkeys([*also, *numbers]))
+    faults = [f"missing {missing}"] if (missing := [c for c in dict.fromkeys([*used.values(), *carried]) if c not in has]) else []
+    text = {c for c in [*used.values(), *numbers] if c in has and not (has[c].is_numeric() or has[c] == pl.Boolean)}
+    faults += [f"`{column}` is {has[column]}, needs numbers" for column in sorted(text)]
     if faults:
         raise SchemaError("durations", faults, f"It has {has.names()}. Name its columns in the call, e.g. duration='exit_day'.")
-    frame = table.lazy().select(*(pl.col(column).alias(name) for name, column in used.items()), *dict.fromkeys(also)).collect()
+    frame = table.lazy().select(*(pl.col(column).alias(name) for name, column in used.items()), *carried).collect()
     if faults := _row_faults(frame, used, causes):
         raise DesignError("durations", faults, "Filter or mend these rows first; nothing was left out in silence.")
-    if entry is not None:
-        empty = frame.select((pl.col("_time") == pl.col("_entry")).sum()).item()
-        if empty:
-            warnings.warn(f"{empty} of {frame.height} rows have `{entry}` = `{duration}` and are left out", NeverAtRiskWarning, stacklevel=3)
-            frame = frame.filter(pl.col("_time") > pl.col("_entry"))
-        if frame.is_empty():
+    if entry is not None and (empty := frame.select((pl.col("_time") == pl.col("_entry")).sum()).item()):
+        if empty == len(frame):
             raise DesignError("durations", "no row was observed for any time", "Check which column is the entry.")
+        warnings.warn(f"{empty} of {frame.height} rows have `{entry}` = `{duration}` and are left out", NeverAtRiskWarning, stacklevel=3)
+        frame = frame.filter(pl.col("_time") > pl.col("_entry"))
     return frame if frame.schema["_kind"].is_integer() else frame.with_columns(pl.col("_kind").cast(pl.Int8))
 
 # %% ../nbs/00_ground/04_curves.ipynb #07a6e615
@@ -121,7 +119,7 @@ def count_cells(
         cells = pl.concat([cells, came])
     return cells.sort(*by, "_time", "_kind").collect()
 
-# %% ../nbs/00_ground/04_curves.ipynb #4d5343df
+# %% ../nbs/00_ground/04_curves.ipynb #ffb0383d
 def risk_table(
     cells: pl.DataFrame,  # of one group, from `count_cells`
     causes: Sequence[int] = (1,),  # kinds of event to count
@@ -155,6 +153,8 @@ def risk_tables(
 
 def _stack(parts: Sequence[tuple[pl.DataFrame, dict[str, Any]]]) -> pl.DataFrame:
     """Label each group's columns and put the groups under each other; what is not a number becomes null."""
+    if clash := sorted({name for key, columns in parts for name in key.columns if name in columns}):
+        raise SettingError("by", f"{clash} are also columns of the result", "Rename them in the table first.")
     frames = [
         pl.concat([pl.concat([key] * len(rows)), rows], how="horizontal") if key.width else rows
         for key, rows in ((key, pl.DataFrame(columns)) for key, columns in parts)

@@ -43,7 +43,7 @@ def _horizon_weights(
         raise DesignError("horizon", faults, "Choose a horizon within the follow-up.")
     return cases, controls, weights
 
-# %% ../nbs/00_ground/08_prediction.ipynb #97e80331
+# %% ../nbs/00_ground/08_prediction.ipynb #70007b0c
 def _risks(
     table: Table,  # one row per customer
     duration: str,
@@ -57,7 +57,7 @@ def _risks(
     if len(risks) != len(horizons):
         text = f"{len(risks)} risks for {len(horizons)} horizons"
         raise SettingError("risk", text, "Give one column for each horizon, or one column for all.")
-    return check_durations(table, duration, event, also=sorted(set(risks))), list(zip(risks, map(float, horizons), strict=True))
+    return check_durations(table, duration, event, numbers=sorted(set(risks))), list(zip(risks, map(float, horizons), strict=True))
 
 # %% ../nbs/00_ground/08_prediction.ipynb #3e91c25b
 def brier(
@@ -161,7 +161,7 @@ def _pairs_of(
     pairs[:, line] = as_first + np.stack([total[behind] - upto, less, upto - less])
     return pairs[0], pairs[1], pairs[2]
 
-# %% ../nbs/00_ground/08_prediction.ipynb #f869e28e
+# %% ../nbs/00_ground/08_prediction.ipynb #23e70370
 def concordance(
     table: Table,  # one row per customer
     duration: str,  # column: time at which observation ended
@@ -177,7 +177,7 @@ def concordance(
     """
     if method not in ("harrell", "uno"):
         raise SettingError("method", f"is {method!r}, needs 'harrell' or 'uno'", "Type method='harrell'.")
-    z, frame = _quantile_of_normal(confidence), check_durations(table, duration, event, also=[risk])
+    z, frame = _quantile_of_normal(confidence), check_durations(table, duration, event, numbers=[risk])
     time, died = frame["_time"].cast(pl.Float64).to_numpy(), frame["_kind"].to_numpy() == 1
     rank = np.unique(frame[risk].to_numpy(), return_inverse=True)[1].astype(np.int64)
     weight = 1 / _uncensored(time, died)[0] ** 2 if method == "uno" else np.ones(len(time))
@@ -295,7 +295,7 @@ def calibration(
         table=_groups_of_risk(y, p, groups, z),
     )
 
-# %% ../nbs/00_ground/08_prediction.ipynb #ce6aa448
+# %% ../nbs/00_ground/08_prediction.ipynb #d4890008
 def calibration_at(
     table: Table,  # one row per customer
     duration: str,  # column: time at which observation ended
@@ -309,7 +309,7 @@ def calibration_at(
 
     A group that was not observed up to the horizon has null. Raises `DesignError` for risks outside 0 to 1.
     """
-    frame = check_durations(table, duration, event, also=[risk])
+    frame = check_durations(table, duration, event, numbers=[risk])
     if not frame[risk].is_between(0, 1).all():
         raise DesignError("calibration_at", f"`{risk}` is not within 0 and 1", "Give shares, e.g. 0.2 for 20 %.")
     place = (pl.col(risk).rank("min").cast(pl.Int64) - 1) * groups // len(frame)

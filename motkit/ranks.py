@@ -195,7 +195,7 @@ def _rank_scores(time: Array, died: Array) -> Array:
     rank = np.cumsum(np.bincount(row))
     return np.asarray(died - np.cumsum(np.bincount(row, died) / (len(time) - rank + 1))[row])
 
-# %% ../nbs/00_ground/07_ranks.ipynb #ca941771
+# %% ../nbs/00_ground/07_ranks.ipynb #d112c578
 def maximally_selected_rank(
     table: Table,  # one row per customer
     duration: str,  # column: time at which observation ended
@@ -216,7 +216,7 @@ def maximally_selected_rank(
     faults += [f"minprop {minprop} and maxprop {maxprop} need 0 < minprop < maxprop < 1"] if not 0 < minprop < maxprop < 1 else []
     if faults:
         raise SettingError("maximally_selected_rank", faults, "Type minprop=0.1, maxprop=0.9, method='conditional-mc'.")
-    frame = check_durations(table, duration, event, also=[x]).sort(x)
+    frame = check_durations(table, duration, event, numbers=[x]).sort(x)
     n, values = len(frame), frame[x].cast(pl.Float64).to_numpy()
     scores = _rank_scores(frame["_time"].cast(pl.Float64).to_numpy(), frame["_kind"].cast(pl.Float64).to_numpy())
     last = np.flatnonzero(np.append(values[1:] > values[:-1], True)) + 1

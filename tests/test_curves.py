@@ -279,6 +279,7 @@ def test_unknown_settings_are_refused() -> None:
         lambda: kaplan_meier(customers(), "days", "churned", confidence=95),
         lambda: nelson_aalen(customers(), "days", "churned", ties="exact"),
         lambda: restricted_mean(customers(), "days", "churned", -1),
+        lambda: kaplan_meier(customers().rename({"plan": "events"}), "days", "churned", by="events"),
         lambda: survival_quantiles(kaplan_meier(customers(), "days", "churned"), 1.5),
     ):
         with pytest.raises(SettingError):

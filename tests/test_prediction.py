@@ -183,6 +183,8 @@ def test_risks_and_horizons_that_cannot_be_are_refused() -> None:
         cumulative_auc(table, "days", "churned", "x", 5000)
     with pytest.raises(DesignError, match=r"no event by 0\.5"):
         brier(table, "days", "churned", "risk", 0.5)
+    with pytest.raises(SchemaError, match="`word` is String, needs numbers"):
+        concordance(table.with_columns(word=pl.lit("a")), "days", "churned", "word")
     with pytest.raises(SettingError, match="2 risks for 3 horizons"):
         brier(table, "days", "churned", ["risk", "x"], [1, 2, 3])
     with pytest.raises(SettingError, match="needs 'harrell' or 'uno'"):

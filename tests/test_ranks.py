@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 from motkit.curves import kaplan_meier
 from motkit.differences import compare_restricted_mean, risk_difference
-from motkit.errors import DesignError, ExtrapolationWarning, FewEventsWarning, SettingError
+from motkit.errors import DesignError, ExtrapolationWarning, FewEventsWarning, SchemaError, SettingError
 from motkit.ranks import _normal_chain, lausen92, lausen94, logrank, maximally_selected_rank
 
 FOLDER = Path(__file__).parent / "reference" / "survival"
@@ -143,6 +143,19 @@ def test_the_chain_of_integrals_is_the_chance_of_many_draws() -> None:
     assert _normal_chain(b, n, below) == pytest.approx((np.abs(draws).max(axis=1) >= b).mean(), abs=0.001)
 
 
+@pytest.mark.parametrize("strata", [None, "segment"])
+def test_three_groups_agree_with_statsmodels_where_it_is_right(strata: str | None) -> None:
+    from statsmodels.duration.survfunc import survdiff
+
+    table = customers(9, 400, effect=0.4).with_columns(arm=pl.col("x") % 3, days=pl.col("days") - pl.col("entry"))
+    time, died, arm = (table[c].to_numpy().astype(float) for c in ("days", "churned", "arm"))
+    layers = None if strata is None else table[strata].to_numpy()
+    for rho, options in ((0, {}), (1, {"weight_type": "fh", "fh_p": 1})):
+        statistic, p = survdiff(time, died, arm, strata=layers, **options)
+        found = logrank(table, "days", "churned", "arm", strata=strata, rho=rho)
+        assert (found.df, found.statistic, found.p_value) == (2, pytest.approx(statistic, rel=1e-9), pytest.approx(p, rel=1e-9))
+
+
 # Laws
 
 
@@ -255,6 +268,8 @@ def test_a_cut_that_cannot_be_is_refused_with_all_faults() -> None:
     table = customers(1)
     with pytest.raises(SettingError, match=r"method is 'min'.*need 0 < minprop < maxprop < 1"):
         maximally_selected_rank(table, "days", "churned", "x", minprop=0.9, maxprop=0.1, method="min")
+    with pytest.raises(SchemaError, match="`segment` is String, needs numbers"):
+        maximally_selected_rank(table, "days", "churned", "segment")
     with pytest.raises(DesignError, match="`segments` has no cut"):
         maximally_selected_rank(table.with_columns(segments=1), "days", "churned", "segments")
     holes = table.with_columns(x=pl.when(pl.int_range(pl.len()) > 1).then(pl.col("x")))

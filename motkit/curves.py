@@ -119,7 +119,7 @@ def count_cells(
         cells = pl.concat([cells, came])
     return cells.sort(*by, "_time", "_kind").collect()
 
-# %% ../nbs/00_ground/04_curves.ipynb #ffb0383d
+# %% ../nbs/00_ground/04_curves.ipynb #04299873
 def risk_table(
     cells: pl.DataFrame,  # of one group, from `count_cells`
     causes: Sequence[int] = (1,),  # kinds of event to count
@@ -150,7 +150,7 @@ def risk_tables(
     parts = cells.partition_by(*by, maintain_order=True) if by else [cells]
     return [(part.select(*by).head(1), risk_table(part, causes)) for part in parts]
 
-
+# %% ../nbs/00_ground/04_curves.ipynb #14a53c8c
 def _stack(parts: Sequence[tuple[pl.DataFrame, dict[str, Any]]]) -> pl.DataFrame:
     """Label each group's columns and put the groups under each other; what is not a number becomes null."""
     if clash := sorted({name for key, columns in parts for name in key.columns if name in columns}):

@@ -116,7 +116,7 @@ def _reasons(part: Part, columns: Mapping[str, str], schema: pl.Schema, bad: Map
         reasons["outside the observation window"] = (when < start if start is not None else pl.lit(False)) | late
     return reasons | dict(bad)
 
-# %% ../nbs/10_record/12_events.ipynb #230e38a7
+# %% ../nbs/10_record/12_events.ipynb #92253142
 _NUMBER_TYPES = {"integer": pl.Int64(), "number": pl.Float64()}
 
 
@@ -145,6 +145,9 @@ def _derive(rows: pl.LazyFrame, part: Part, lookups: list[pl.DataFrame], about: 
         keys = {f"\0key{i}": _as_text(pl.col(key), schema[key], key, about) for i, key in enumerate(join.on)}
         rows = rows.with_columns(**keys).join(lookup.lazy(), on=list(keys), how="left", maintain_order="left").drop(list(keys))
     schema, bad = rows.collect_schema(), {}
+    absent = [name for name in part.types if name not in schema]
+    if absent:
+        raise SourceError(about, f"`types` names {absent}, which it does not have", f"It has {schema.names()}.")
     for name, kind in part.types.items():
         if kind == "text":
             rows = rows.with_columns(_as_text(pl.col(name), schema[name], name, about).alias(name))

@@ -282,7 +282,7 @@ def _chunks(file: Path, size: int = 1 << 20) -> Iterator[bytes]:
     except (OSError, EOFError, lzma.LZMAError) as error:
         raise SourceError(str(file), f"cannot be read to its end ({type(error).__name__})", "Copy or export the file again.") from None
 
-# %% ../nbs/10_record/10_sources.ipynb #394f1a76
+# %% ../nbs/10_record/10_sources.ipynb #e0c62274
 def _is_utf8(file: Path) -> bool:
     """Whether all bytes of a file are UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
@@ -319,15 +319,12 @@ def _read_head(file: Path, encoding: str | None, separator: str | None) -> tuple
 
 
 def _unique_names(names: Sequence[str]) -> list[str]:
-    """Column names with `_2`, `_3` after those that come again."""
+    """Column names with `_duplicated_0`, ... after those that come again, as polars has it."""
     seen: dict[str, int] = {}
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-    count: dict[str, int] = {}
     result = []
     for name in names:
-        count[name] = count.get(name, 0) + 1
-        result.append(name if count[name] == 1 else f"{name}_{count[name]}")
+        seen[name] = seen.get(name, -1) + 1
+        result.append(f"{name}_duplicated_{seen[name] - 1}" if seen[name] else name)
     return result
 
 # %% ../nbs/10_record/10_sources.ipynb #d8566a6d
@@ -377,7 +374,7 @@ def find_broken_line(file: Path, separator: str) -> str:
                 return f"line {lines.line_num} has {len(fields)} fields, the header has {width}"
     return ""
 
-# %% ../nbs/10_record/10_sources.ipynb #944e9267
+# %% ../nbs/10_record/10_sources.ipynb #2bbb6c8c
 @contextmanager
 def explain_faults(about: str, hint: str = "Look at the file with a viewer, or export it again.", texts: Sequence[tuple[Path, str]] = ()) -> Iterator[None]:
     """Turn a fault of polars or pyarrow into a `SourceError` without the data that theirs may show."""
@@ -387,8 +384,10 @@ def explain_faults(about: str, hint: str = "Look at the file with a viewer, or e
         broken = [f"{file.name}: {line}" for file, separator in texts if (line := find_broken_line(file, separator))]
         if broken and "fields" in str(error):
             raise SourceError(about, broken, "Mend these lines, quote the fields that hold the separator, or type separator=.") from None
-        lines = re.sub(r'\[".*|: \[.*|`[^`]{40,}`', "...", str(error)).strip().splitlines() or [type(error).__name__]
-        raise SourceError(about, f"cannot be read: {lines[0][:300].rstrip('.')}", hint) from None
+        data = r"'[^']*' with" if isinstance(error, pa.ArrowException) else r'\[".*|: \[.*|`[^`]{40,}`'
+        lines = re.sub(data, "...", str(error)).strip().splitlines() or [type(error).__name__]
+        what = "its SQL is not understood" if isinstance(error, pl.exceptions.SQLInterfaceError | pl.exceptions.SQLSyntaxError) else "cannot be read"
+        raise SourceError(about, f"{what}: {lines[0][:300].rstrip('.')}", hint) from None
 
 
 def _stage_text(files: Sequence[Path], folder: TempFolder) -> list[Path]:

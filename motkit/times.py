@@ -42,7 +42,7 @@ def _read_any_form(texts: pl.Series, day_first: bool) -> pl.DataFrame:
     fixed = pl.col("utc").is_not_null() | pl.col("sign").is_not_null()
     return part.select(wall=whole + shift, fixed=fixed & whole.is_not_null())
 
-# %% ../nbs/10_record/11_times.ipynb #9a19f996
+# %% ../nbs/10_record/11_times.ipynb #12306283
 def _quick_format(head: pl.Series, day_first: bool) -> str | None:
     """The strptime format that reads most of the first texts as the pattern does, and none otherwise."""
     texts = head.drop_nulls().head(200)
@@ -63,9 +63,9 @@ def _read_quickly(texts: pl.Series, pattern: str) -> pl.DataFrame:
     """Times of one format, null where it does not fit; after whole seconds of an ISO time come a fraction and `Z`, or nothing."""
     iso = pattern.startswith("%Y") and pattern.endswith("%S")
     wall = (texts.str.slice(0, 19) if iso else texts).str.to_datetime(pattern, strict=False, time_unit="us", cache=False)
-    low = wall.min()
-    if isinstance(low, datetime) and low.year < 1000:  # a two-digit year that was misread
-        wall = wall.set(wall.dt.year() < 1000, None)
+    early = (wall.dt.year() < 1000).fill_null(False)
+    if early.any():  # a two-digit year that was misread
+        wall = wall.set(early, None)
     read = pl.DataFrame({"wall": wall, "fixed": pl.repeat(False, len(wall), eager=True)})
     if not iso or texts.str.len_bytes().max() in (None, 19):
         return read

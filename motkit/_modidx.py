@@ -318,6 +318,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'motkit.plots._plot_curves': ('70_show/plots.html#_plot_curves', 'motkit/plots.py'),
                               'motkit.plots._quiet': ('70_show/plots.html#_quiet', 'motkit/plots.py'),
                               'motkit.plots._share_ticks': ('70_show/plots.html#_share_ticks', 'motkit/plots.py'),
+                              'motkit.plots._short': ('70_show/plots.html#_short', 'motkit/plots.py'),
                               'motkit.plots._stairs': ('70_show/plots.html#_stairs', 'motkit/plots.py'),
                               'motkit.plots.assign_colours': ('70_show/plots.html#assign_colours', 'motkit/plots.py'),
                               'motkit.plots.plot_data_quality': ('70_show/plots.html#plot_data_quality', 'motkit/plots.py'),

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['JOBS', 'make_log', 'measure_jobs', 'add_growth', 'run_bench']
 
-# %% ../nbs/65_study/67_bench.ipynb #112f252f
+# %% ../nbs/65_study/67_bench.ipynb #d8f2bf62
 import math
 import multiprocessing
+import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -106,7 +107,7 @@ def _scan_store(folder: Path) -> int:
     columns = pl.col("customer", "timestamp", "event", "channel").max()
     return open_store(folder / "store").events.select(columns).collect(engine="streaming").height
 
-# %% ../nbs/65_study/67_bench.ipynb #9b580c68
+# %% ../nbs/65_study/67_bench.ipynb #2e08653e
 JOBS: dict[str, Callable[[Path], int]] = {
     "DuckDB: read, check, sessions": _peer_sessions,
     "motkit: read, check, sessions": _raw_sessions,
@@ -116,21 +117,20 @@ JOBS: dict[str, Callable[[Path], int]] = {
 }
 
 
+def _peak_mb() -> float:
+    """The largest memory that this process has held, in megabytes; 0 where the system does not tell."""
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return int(found[1]) / 1024 if found else 0.0
+
+
 def _measure(job: str, folder: Path) -> dict[str, float]:
     """One job in this process: wall and CPU seconds, peak memory in megabytes above the start, rows."""
-    import resource
-
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak_mb()
     wall, cpu = time.perf_counter(), time.process_time()
     rows = JOBS[job](folder)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    memory_mb = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return {"rows": rows, "wall_s": wall, "cpu_s": cpu, "memory_mb": memory_mb}
-
-
-def _write_log(n_events: int, folder: Path) -> None:
-    """The log as a file. In a process of its own, because a child counts the memory of its parent as its own peak."""
-    make_log(n_events).write_parquet(folder / "log.parquet")
+    return {"rows": rows, "wall_s": wall, "cpu_s": cpu, "memory_mb": _peak_mb() - before}
 
 
 def _apart(function: Callable[..., Any], *arguments: object) -> Any:
@@ -138,7 +138,7 @@ def _apart(function: Callable[..., Any], *arguments: object) -> Any:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
-# %% ../nbs/65_study/67_bench.ipynb #97585e41
+# %% ../nbs/65_study/67_bench.ipynb #11d4706f
 def measure_jobs(
     n_events: int,  # size of the log
     repeats: int = 3,  # rounds over all jobs, in turn
@@ -146,7 +146,7 @@ def measure_jobs(
     """Measure every job on the same log, in turn, and give medians and the ratio to DuckDB."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        _apart(_write_log, n_events, folder)
+        make_log(n_events).write_parquet(folder / "log.parquet")
         _apart(_make_store, folder)
         rows = [{"job": job, **_apart(_measure, job, folder)} for _ in range(repeats) for job in JOBS]
     medians = pl.DataFrame(rows).group_by("job", maintain_order=True).median()

@@ -31,7 +31,7 @@ from .simulate import DEMO_CUSTOMERS, DEMO_SEED, simulate_customers
 from .stages import STAGES, Bench, Stage, Tables
 from .store import Store, open_store, write_store
 
-# %% ../nbs/65_study/65_study.ipynb #8f90319b
+# %% ../nbs/65_study/65_study.ipynb #98ab4705
 def _describe_stages(manifest: Mapping[str, Any]) -> list[str]:
     """A line a stage: how long it took, and its tables or why there are none."""
     lines = []
@@ -42,7 +42,7 @@ def _describe_stages(manifest: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {name:<12}{how:>10}  {problem or rows}")
     return lines
 
-
+# %% ../nbs/65_study/65_study.ipynb #990a4b83
 @dataclass(frozen=True)
 class Study:
     """A folder of tables with its manifest; `open_study` gives one."""

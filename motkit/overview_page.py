@@ -94,7 +94,7 @@ class Screen(JSComponent):
 
 WIDE_PX = 900  # from this width on, the choices stand beside the content
 
-# %% ../nbs/70_show/73_overview_page.ipynb #0e79665a
+# %% ../nbs/70_show/73_overview_page.ipynb #6ee04f2a
 class OverviewChoices(param.Parameterized):
     """The reader's choices, and one method a view that gives it for these choices."""
 
@@ -103,9 +103,10 @@ class OverviewChoices(param.Parameterized):
 
     def __init__(self, study: StudyTables, **params: Any):
         self.study = study
-        super().__init__(**params)
+        super().__init__()
         self.param.channels.objects = _names(views.list_channels, study)
         self.param.segments.objects = _names(views.list_segments, study)
+        self.param.update(**params)
 
     def overview(self) -> View:
         return _look(views.overview, self.study)
@@ -152,19 +153,20 @@ def _lead_html(view: View, study: StudyTables) -> str:
         return f'{name}<p class="motkit-empty">{escape(view.empty)}</p>'
     return f'{name}<p>{escape(view.sentence)}</p>{views.cards_html(view.table)}<p class="motkit-footing">{escape(view.footing)}</p>'
 
-# %% ../nbs/70_show/73_overview_page.ipynb #e58f5274
+# %% ../nbs/70_show/73_overview_page.ipynb #a7491422
 class OverviewPage(OverviewChoices, pn.viewable.Viewer):
     """The overview of a study: key figures, visits, engagement, onboarding, staying, and what was left out."""
 
     def __init__(self, study: StudyTables, **params: Any):
-        super().__init__(study, **params)
         self._sections: dict[str, Section] = {}
+        super().__init__(study, **params)
         for name, _, draw, choice in _LAYOUT:
             self._sections[name] = Section(_coloured(draw, self.param[choice].objects) if draw and choice else draw)
             self._redraw(name)
 
     def _redraw(self, name: str) -> None:
-        self._sections[name].show(getattr(self, name)())
+        if name in self._sections:
+            self._sections[name].show(getattr(self, name)())
 
     @param.depends("channels", watch=True)
     def _redraw_channels(self) -> None:

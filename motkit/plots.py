@@ -124,7 +124,7 @@ def _parts_of_line(own: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     solid = own.with_columns(sessions=pl.when(~part).then(sessions))
     return solid, own.with_columns(sessions=pl.when(beside).then(sessions))
 
-# %% ../nbs/70_show/71_plots.ipynb #cee5ae8e
+# %% ../nbs/70_show/71_plots.ipynb #ba130226
 def plot_sessions_by_week(
     view: View,  # of `motkit.views.sessions_by_week`
     colours: Mapping[str, str] | None = None,  # colour by channel; None to assign them anew
@@ -147,7 +147,7 @@ def plot_sessions_by_week(
         points = own.filter(pl.col("sessions").is_not_null())
         whole, part = points.filter("whole_week"), points.filter(~pl.col("whole_week"))
         layers.append(plot(dashed).line("week", "sessions", color=colour, alpha=0.5, line_dash="dashed", hover=False))
-        layers.append(plot(solid).line("week", "sessions", color=colour, line_width=2, label=name, hover=False))
+        layers.append(plot(solid).line("week", "sessions", color=colour, line_width=2, label=_short(name), hover=False))
         for rows, fill in ((whole, 1.0), (part, 0.0)):
             if rows.height:
                 dots = plot(rows).scatter("week", "sessions", color=colour, size=size, hover_cols=["channel", "customers"])
@@ -156,6 +156,11 @@ def plot_sessions_by_week(
     limits = {"xlim": (first - timedelta(days=3), last + timedelta(days=3)), "ylim": (0, top * 1.08)}
     axes = {"xformatter": _date_ticks(), "show_legend": len(names) > 1}
     return _finish(_overlay(layers), height, "week (from Monday)", "sessions per week", **limits, **axes)
+
+
+def _short(name: str, most: int = 24) -> str:
+    """A name that fits a legend on a phone; hovering gives it whole."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _overlay(layers: Sequence[Any]) -> Any:
@@ -214,7 +219,7 @@ def _stairs(
     both = pl.concat([curve.with_columns(_order=pl.lit(1)), until.with_columns(_order=pl.lit(0))])
     return both.sort("time", pl.col("_order")).drop("_order")
 
-# %% ../nbs/70_show/71_plots.ipynb #d5f4a7c5
+# %% ../nbs/70_show/71_plots.ipynb #593229e0
 def _plot_curves(view: View, value: str, colours: Mapping[str, str] | None, height: int, x: str, y: str) -> Any:
     """Draw one staircase with its band for each segment of a curve."""
     plot = _hvplot()
@@ -231,7 +236,7 @@ def _plot_curves(view: View, value: str, colours: Mapping[str, str] | None, heig
         band = stairs.drop_nulls(["ci_low", "ci_high"])
         if band.height:
             bands.append(plot(band).area("time", "ci_low", "ci_high", color=colour, alpha=0.15, hover=False).opts(line_color=None))
-        label = "everybody" if name == "all" else name
+        label = "everybody" if name == "all" else _short(name)
         hovered = plot(stairs).line("time", value, color=colour, line_width=2, label=label, hover_cols=["segment", "ci_low", "ci_high", "at_risk"])
         lines.append(hovered.opts(hover_tooltips=tips))
     end = float(view.table.select(pl.col("time").max()).item())

@@ -1,10 +1,10 @@
 """What browser tests share: the Chromium of this machine, and a page that must not ask anything of the internet."""
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from find_chromium import find_chromium
 
 CHROMIUM_ARGS = (
     "--no-sandbox",
@@ -18,18 +18,14 @@ CHROMIUM_ARGS = (
 
 
 @pytest.fixture(scope="session")
-def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    """Start the Chromium found on PATH; playwright's own is not downloaded."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+def chromium(playwright: Any) -> Iterator[Any]:
+    """The Chromium found on PATH; playwright's own is never downloaded."""
+    found = find_chromium()
     if not found:
         pytest.skip("no Chromium on PATH, so pages are not opened; on Debian or Ubuntu type: apt-get install chromium")
-    return browser_type_launch_args | {"executable_path": found, "args": list(CHROMIUM_ARGS)}
-
-
-@pytest.fixture(scope="session")
-def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
-    """No animations, and a desktop window unless a test changes it."""
-    return browser_context_args | {"reduced_motion": "reduce", "viewport": {"width": 1280, "height": 900}}
+    browser = playwright.chromium.launch(executable_path=found, args=list(CHROMIUM_ARGS))
+    yield browser
+    browser.close()
 
 
 class Trace:
@@ -50,19 +46,31 @@ class Trace:
 
 
 @pytest.fixture
-def quiet_page(page: Any) -> Iterator[Any]:
+def quiet_page(chromium: Any) -> Iterator[Any]:
     """A browser page; afterwards, it must have had no error and asked nothing of another machine."""
-    trace = Trace()
+    trace, context = Trace(), chromium.new_context(reduced_motion="reduce", viewport={"width": 1280, "height": 900})
+    page = context.new_page()
     page.on("request", trace.see_request)
     page.on("pageerror", lambda error: trace.errors.append(str(error)))
     page.on("console", trace.see_console)
     yield page
+    context.close()
     assert trace.external == []
     assert trace.errors == []
 
 
-COUNT_CANVASES = """() => {
+_COUNT_CANVASES = """() => {
   const count = (root) => [...root.querySelectorAll("*")].reduce(
     (sum, node) => sum + (node.tagName === "CANVAS" && node.width > 0 ? 1 : 0) + (node.shadowRoot ? count(node.shadowRoot) : 0), 0);
   return count(document);
 }"""
+
+
+@pytest.fixture
+def wait_for_pictures(quiet_page: Any) -> Callable[[int], None]:
+    """Wait until so many pictures are drawn, also inside shadow roots."""
+
+    def wait(pictures: int) -> None:
+        quiet_page.wait_for_function(f"({_COUNT_CANVASES})() >= {pictures}", timeout=30_000)
+
+    return wait

@@ -87,42 +87,36 @@ def address():
     pn.state.reset()
 
 
+DARK = "getComputedStyle(document.body).backgroundColor === 'rgb(18, 18, 18)'"
+
+
 @pytest.mark.browser
-def test_the_page_opens_and_its_filter_works(address: str, quiet_page, wait_for_pictures) -> None:
+def test_the_page_opens_in_the_look_asked_for_and_its_filter_works(address: str, quiet_page, wait_for_pictures) -> None:
     from playwright.sync_api import expect
 
     expect.set_options(timeout=30_000)
-    quiet_page.goto(address)
+    quiet_page.goto(f"{address}?theme=dark")
     expect(quiet_page.get_by_text("customers came 1,961 times")).to_be_visible()
     expect(quiet_page.get_by_text("76% of customers stay for at least 60 days")).to_be_visible()
     wait_for_pictures(5)
+    assert quiet_page.evaluate(DARK)
     quiet_page.get_by_role("combobox").first.click()
     quiet_page.get_by_role("option", name="app").or_(quiet_page.get_by_role("menuitem", name="app")).first.click()
-    app = views.sessions_by_week(make_study(), ["app"])
-    expect(quiet_page.get_by_text(app.sentence)).to_be_visible()
+    expect(quiet_page.get_by_text(views.sessions_by_week(make_study(), ["app"]).sentence)).to_be_visible()
 
 
 @pytest.mark.browser
-def test_on_a_phone_the_page_fits_and_the_choices_are_folded(address: str, quiet_page) -> None:
+def test_on_a_phone_that_prefers_dark_the_page_fits_is_dark_and_folds_its_choices(address: str, quiet_page) -> None:
     from playwright.sync_api import expect
 
     expect.set_options(timeout=30_000)
+    quiet_page.emulate_media(color_scheme="dark")
     quiet_page.set_viewport_size({"width": 390, "height": 844})
     quiet_page.goto(address)
     expect(quiet_page.get_by_text("customers came 1,961 times")).to_be_visible()
+    quiet_page.wait_for_function(DARK, timeout=30_000)
     expect(quiet_page.get_by_text("Channels to show")).not_to_be_visible()
     assert quiet_page.evaluate("document.documentElement.scrollWidth") <= 390
-
-
-@pytest.mark.browser
-def test_the_page_is_dark_for_those_who_prefer_it_or_ask_for_it(address: str, quiet_page) -> None:
-    dark = "getComputedStyle(document.body).backgroundColor === 'rgb(18, 18, 18)'"
-    quiet_page.emulate_media(color_scheme="dark")
-    quiet_page.goto(address)
-    quiet_page.wait_for_function(dark, timeout=30_000)
-    quiet_page.emulate_media(color_scheme="light")
-    quiet_page.goto(f"{address}?theme=dark")
-    quiet_page.wait_for_function(dark, timeout=30_000)
 
 
 def _save(folder: Path) -> Path:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 from scipy.special import chdtrc, chdtri
 
+from motkit import simulate
 from motkit.errors import SettingError
 from motkit.schema import EVENTS, check_table
-from motkit.simulate import _BATCH as BATCH
 from motkit.simulate import PERSONAS, Simulation, simulate_customers, simulate_onboarding, write_demo
 
 DATA = Path(__file__).parent.parent / "data"
@@ -77,9 +77,10 @@ def fit_effects(simulation: Simulation) -> pl.DataFrame:
     tenure = np.arange(1, at_risk.shape[1] + 1)
     days = {"late": np.where(simulation.truth.customers["late"], 14, 9999), **first_days(simulation)}
     cell = sum((tenure > day[:, None]).astype(np.int64) << bit for bit, day in enumerate(days.values()))
-    cells, where = np.unique(cell[at_risk], return_inverse=True)
-    exposure = np.bincount(where, weights=hazard[at_risk])
-    events = np.bincount(where, weights=left[at_risk])
+    cell = cell[at_risk]
+    cells = np.flatnonzero(np.bincount(cell))
+    exposure = np.bincount(cell, weights=hazard[at_risk])[cells]
+    events = np.bincount(cell, weights=left[at_risk])[cells]
     x = np.column_stack([np.ones(len(cells)), *[(cells >> bit) & 1 for bit in range(len(days))]])
     beta = np.zeros(x.shape[1])
     for _ in range(30):
@@ -383,7 +384,7 @@ def test_small_logs_have_the_same_columns_and_types_as_large_ones(usual, n, seed
 
 
 def test_batches_join_without_a_seam(simulation):
-    assert N > BATCH
+    assert N > simulate._BATCH
     assert simulation.profiles["customer_id"].to_list() == [f"c{number:06d}" for number in range(1, N + 1)]
     assert simulation.events["customer_id"].is_sorted()
     for table in (simulation.consents, simulation.truth.activity):
@@ -437,12 +438,22 @@ def test_the_defaults_of_both_simulators_agree():
         assert defaults[0][name] == defaults[1][name]
 
 
-def test_the_shipped_demo_data_are_what_write_demo_makes(tmp_path):
-    written = write_demo(tmp_path)
-    assert {path.name for path in written} == {path.name for path in DATA.glob("demo_*.parquet")}
-    for path in written:
-        assert_frame_equal(pl.read_parquet(path), pl.read_parquet(DATA / path.name))
-    assert sum((DATA / path.name).stat().st_size for path in written) <= 3_000_000
+def test_the_shipped_demo_data_are_what_the_simulator_makes():
+    tables = simulate._demo_tables()
+    assert {f"demo_{name}.parquet" for name in tables} == {path.name for path in DATA.glob("demo_*.parquet")}
+    for name, table in tables.items():
+        assert_frame_equal(table, pl.read_parquet(DATA / f"demo_{name}.parquet"))
+    assert sum(path.stat().st_size for path in DATA.glob("demo_*.parquet")) <= 3_000_000
+
+
+def test_write_demo_writes_the_demo_tables_and_replaces_old_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(simulate, "DEMO_CUSTOMERS", 60)  # the strong compression of all is slow
+    for _ in range(2):
+        written = write_demo(tmp_path / "new")
+    tables = simulate._demo_tables()
+    assert [path.name for path in written] == [f"demo_{name}.parquet" for name in tables]
+    for path, table in zip(written, tables.values(), strict=True):
+        assert_frame_equal(pl.read_parquet(path), table)
 
 
 def test_the_readme_of_the_data_counts_rightly():

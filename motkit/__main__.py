@@ -62,7 +62,7 @@ def run(
 @app.command()
 def serve(study: StudyFolder, port: Port = 5006, address: Address = "127.0.0.1") -> None:
     """Serve the pages of a study at a local address."""
-    from motkit.apps.__main__ import serve as serve_pages
+    from motkit.apps import serve as serve_pages
 
     serve_pages(study, port=port, address=address)
 

@@ -12,21 +12,21 @@ import polars as pl
 
 from .errors import SchemaError
 
-# %% ../nbs/00_ground/02_schema.ipynb #f3c20700
+# %% ../nbs/00_ground/02_schema.ipynb #09ad9d22
 UTC = pl.Datetime("us", "UTC")
 
 EVENTS = pl.Schema(
     {
-        "customer_id": pl.String,  # as in the source; never null
+        "customer_id": pl.String(),  # as in the source; never null
         "timestamp": UTC,  # when it happened; never null
-        "event": pl.String,  # what happened, e.g. 'purchase'; never null
-        "channel": pl.String,  # where, e.g. 'web', 'store'; never null
-        "value": pl.Float64,  # money or another amount of the event; null where there is none
-        "duration_s": pl.Float64,  # seconds that were measured; null where none were
+        "event": pl.String(),  # what happened, e.g. 'purchase'; never null
+        "channel": pl.String(),  # where, e.g. 'web', 'store'; never null
+        "value": pl.Float64(),  # money or another amount of the event; null where there is none
+        "duration_s": pl.Float64(),  # seconds that were measured; null where none were
     }
 )
 
-REJECTED = pl.Schema({"reason": pl.String, "row": pl.UInt32})  # then the columns of the source, as they came
+REJECTED = pl.Schema({"reason": pl.String(), "row": pl.UInt32()})  # then the columns of the source, as they came
 
 # %% ../nbs/00_ground/02_schema.ipynb #bacb17ac
 STORE: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -38,47 +38,47 @@ STORE: dict[str, pl.DataType | type[pl.DataType]] = {
     "duration_s": pl.Float64(),
 }
 
-# %% ../nbs/00_ground/02_schema.ipynb #012fe0e5
+# %% ../nbs/00_ground/02_schema.ipynb #3093bef9
 SESSIONS = pl.Schema(
     {
-        "customer_id": pl.String,
-        "session": pl.UInt32,  # from 1 within a customer
+        "customer_id": pl.String(),
+        "session": pl.UInt32(),  # from 1 within a customer
         "start": UTC,  # time of the first event
         "end": UTC,  # time of the last event, which is not the end of the last page
-        "n_events": pl.UInt32,
-        "engaged_s": pl.Float64,  # seconds of measured attention; null where nothing could be measured
-        "channel": pl.String,  # of the session's first event
+        "n_events": pl.UInt32(),
+        "engaged_s": pl.Float64(),  # seconds of measured attention; null where nothing could be measured
+        "channel": pl.String(),  # of the session's first event
     }
 )
 
 ENGAGEMENT = pl.Schema(
     {
-        "customer_id": pl.String,
-        "score": pl.Float64,  # 0 to 100
-        "level": pl.String,  # 'high', 'medium', 'low', 'dormant'
+        "customer_id": pl.String(),
+        "score": pl.Float64(),  # 0 to 100
+        "level": pl.String(),  # 'high', 'medium', 'low', 'dormant'
     }
 )
 
 ONBOARDING = pl.Schema(
     {
-        "customer_id": pl.String,
-        "entry_day": pl.Int32,  # day from which the customer was under observation; 0 for most
-        "exit_day": pl.Int32,  # day of churn, or of the end of observation
-        "event_kind": pl.Int8,  # 0 censored, 1 churned
-        "onboarded_day": pl.Int32,  # null if not onboarded while under observation
+        "customer_id": pl.String(),
+        "entry_day": pl.Int32(),  # day from which the customer was under observation; 0 for most
+        "exit_day": pl.Int32(),  # day of churn, or of the end of observation
+        "event_kind": pl.Int8(),  # 0 censored, 1 churned
+        "onboarded_day": pl.Int32(),  # null if not onboarded while under observation
     }
 )
 
-# %% ../nbs/00_ground/02_schema.ipynb #18c47d15
+# %% ../nbs/00_ground/02_schema.ipynb #8636ef57
 CURVE = pl.Schema(
     {
-        "time": pl.Float64,
-        "at_risk": pl.Float64,
-        "events": pl.Float64,
-        "survival": pl.Float64,
-        "std_error": pl.Float64,
-        "ci_low": pl.Float64,
-        "ci_high": pl.Float64,
+        "time": pl.Float64(),
+        "at_risk": pl.Float64(),
+        "events": pl.Float64(),
+        "survival": pl.Float64(),
+        "std_error": pl.Float64(),
+        "ci_low": pl.Float64(),
+        "ci_high": pl.Float64(),
     }
 )
 

@@ -17,7 +17,7 @@ import polars as pl
 from .errors import StudyError
 from .schema import EVENTS, STORE, check_table
 
-# %% ../nbs/00_ground/03_store.ipynb #4b6535ad
+# %% ../nbs/00_ground/03_store.ipynb #e654b6dc
 @dataclass(frozen=True)
 class Store:
     """A folder with the canonical store: `part-*.parquet` in order, and `customers.parquet` with the text ids."""
@@ -32,12 +32,18 @@ class Store:
     @property
     def events(self) -> pl.LazyFrame:
         """All events, columns of `STORE` and the log's own, ordered by customer and time."""
-        return pl.scan_parquet(self.parts)
+        return pl.scan_parquet(list(self.parts))
 
     @property
     def customers(self) -> pl.LazyFrame:
         """`customer` (the dense code, ascending) and `customer_id` (the text)."""
         return pl.scan_parquet(self.path / "customers.parquet")
+
+    @property
+    def known_events(self) -> list[str]:
+        """The names of all events of the log, in alphabetical order; read from the schema alone."""
+        kind = self.events.collect_schema()["event"]
+        return kind.categories.to_list() if isinstance(kind, pl.Enum) else []
 
     def add_ids(self, table: pl.LazyFrame) -> pl.LazyFrame:
         """Replace the code `customer` by the text `customer_id`, in front; rows keep their order."""

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMAT', 'DEMO_SETTINGS', 'Study', 'open_study', 'run_study', 'run_demo']
 
-# %% ../nbs/65_study/65_study.ipynb #86f4808a
+# %% ../nbs/65_study/65_study.ipynb #b6f932d1
 import hashlib
 import json
 import platform
@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from .errors import DesignError, StudyError
 from .events import EventLog, Summary, read_events
-from .schema import UTC as UTC_DT
+from .schema import UTC as UTC_TIME
 from .settings import OnboardingSettings, Settings
 from .simulate import DEMO_CUSTOMERS, DEMO_SEED, simulate_customers
 from .stages import STAGES, Bench, Stage, Tables
@@ -182,11 +182,12 @@ def _remove_unnamed(folder: Path, manifest: Mapping[str, Any]) -> None:
         if place.name != manifest["store"]:
             shutil.rmtree(place)
 
-# %% ../nbs/65_study/65_study.ipynb #f3848653
+# %% ../nbs/65_study/65_study.ipynb #1dfeaefe
 def _count_rows(summary: Summary) -> Tables:
     """The counts of a log as tables: what was read, and why rows were rejected."""
     counts = {name: getattr(summary, name) for name in ("rows_read", "events", "rejected", "customers", "first", "last")}
-    schema = {"rows_read": pl.Int64, "events": pl.Int64, "rejected": pl.Int64, "customers": pl.Int64, "first": UTC_DT, "last": UTC_DT}
+    sizes = dict.fromkeys(("rows_read", "events", "rejected", "customers"), pl.Int64())
+    schema = pl.Schema(sizes | {"first": UTC_TIME, "last": UTC_TIME})
     reasons = {"reason": list(summary.rejected_by_reason), "rows": list(summary.rejected_by_reason.values())}
     return {
         "log_summary": pl.DataFrame([counts], schema=schema),

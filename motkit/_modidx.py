@@ -290,6 +290,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'motkit.overview_page.OverviewPage.page': ( '70_show/overview_page.html#overviewpage.page',
                                                                                   'motkit/overview_page.py'),
                                       'motkit.overview_page.Screen': ('70_show/overview_page.html#screen', 'motkit/overview_page.py'),
+                                      'motkit.overview_page.Screen.__init__': ( '70_show/overview_page.html#screen.__init__',
+                                                                                'motkit/overview_page.py'),
                                       'motkit.overview_page.Section': ('70_show/overview_page.html#section', 'motkit/overview_page.py'),
                                       'motkit.overview_page.Section.__init__': ( '70_show/overview_page.html#section.__init__',
                                                                                  'motkit/overview_page.py'),

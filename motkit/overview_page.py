@@ -77,12 +77,15 @@ class Section:
             self.picture.object = self.draw(view)
         self.picture.visible = bool(self.draw) and not view.empty
 
-# %% ../nbs/70_show/73_overview_page.ipynb #21587913
+# %% ../nbs/70_show/73_overview_page.ipynb #a57855ec
 class Screen(JSComponent):
     """Tells once, when the page is drawn, whether the reader prefers dark and how wide the window is."""
 
     dark = param.Boolean(default=False)
     width_px = param.Integer(default=0)
+
+    def __init__(self, **params: Any):
+        super().__init__(**params)
 
     _esm = """
     export function render({ model }) {

@@ -124,40 +124,7 @@ def _parts_of_line(own: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     solid = own.with_columns(sessions=pl.when(~part).then(sessions))
     return solid, own.with_columns(sessions=pl.when(beside).then(sessions))
 
-# %% ../nbs/70_show/71_plots.ipynb #ba130226
-def plot_sessions_by_week(
-    view: View,  # of `motkit.views.sessions_by_week`
-    colours: Mapping[str, str] | None = None,  # colour by channel; None to assign them anew
-    height: int = HEIGHT_PX,  # of the picture in pixels
-) -> Any:  # a HoloViews overlay
-    """Draw sessions by week, one line a channel; weeks covered in part are dashed and paler."""
-    plot = _hvplot()
-    if view.empty:
-        return _nothing(view, height)
-    names = view.table.group_by("channel").agg(pl.col("sessions").sum()).sort("sessions", descending=True)["channel"].to_list()
-    colours = colours or assign_colours(names)
-    top = float(view.table.select(pl.col("sessions").max()).item())
-    hover = [("channel", "@channel"), ("week from", "@week{%F}"), ("sessions", "@sessions{0,0}"), ("customers", "@customers{0,0}")]
-    tips = {"hover_tooltips": hover, "hover_formatters": {"@week": "datetime"}}
-    layers: list[Any] = []
-    size = 24 if view.table["week"].n_unique() <= 30 else 10
-    for name in names:
-        own, colour = view.table.filter(pl.col("channel") == name).sort("week"), colours[name]
-        solid, dashed = _parts_of_line(own)
-        points = own.filter(pl.col("sessions").is_not_null())
-        whole, part = points.filter("whole_week"), points.filter(~pl.col("whole_week"))
-        layers.append(plot(dashed).line("week", "sessions", color=colour, alpha=0.5, line_dash="dashed", hover=False))
-        layers.append(plot(solid).line("week", "sessions", color=colour, line_width=2, label=_short(name), hover=False))
-        for rows, fill in ((whole, 1.0), (part, 0.0)):
-            if rows.height:
-                dots = plot(rows).scatter("week", "sessions", color=colour, size=size, hover_cols=["channel", "customers"])
-                layers.append(dots.opts(fill_alpha=fill, **tips))
-    first, last = view.table.select(pl.col("week").min().cast(pl.Datetime), pl.col("week").max().cast(pl.Datetime).alias("last")).row(0)
-    limits = {"xlim": (first - timedelta(days=3), last + timedelta(days=3)), "ylim": (0, top * 1.08)}
-    axes = {"xformatter": _date_ticks(), "show_legend": len(names) > 1}
-    return _finish(_overlay(layers), height, "week (from Monday)", "sessions per week", **limits, **axes)
-
-
+# %% ../nbs/70_show/71_plots.ipynb #222c99a3
 def _short(name: str, most: int = 24) -> str:
     """A name that fits a legend on a phone; hovering gives it whole."""
     return name if len(name) <= most else f"{name[: most - 1]}…"
@@ -168,6 +135,44 @@ def _overlay(layers: Sequence[Any]) -> Any:
     import holoviews as hv
 
     return hv.Overlay(list(layers))
+
+# %% ../nbs/70_show/71_plots.ipynb #f9414d41
+def _channel_layers(plot: Any, own: pl.DataFrame, name: str, colour: str, size: int) -> list[Any]:
+    """The lines and points of one channel, ordered by week."""
+    hover = [("channel", "@channel"), ("week from", "@week{%F}"), ("sessions", "@sessions{0,0}"), ("customers", "@customers{0,0}")]
+    tips = {"hover_tooltips": hover, "hover_formatters": {"@week": "datetime"}}
+    solid, dashed = _parts_of_line(own)
+    layers = [
+        plot(dashed).line("week", "sessions", color=colour, alpha=0.5, line_dash="dashed", hover=False),
+        plot(solid).line("week", "sessions", color=colour, line_width=2, label=_short(name), hover=False),
+    ]
+    points = own.filter(pl.col("sessions").is_not_null())
+    for rows, fill in ((points.filter("whole_week"), 1.0), (points.filter(~pl.col("whole_week")), 0.0)):
+        if rows.height:
+            dots = plot(rows).scatter("week", "sessions", color=colour, size=size, hover_cols=["channel", "customers"])
+            layers.append(dots.opts(fill_alpha=fill, **tips))
+    return layers
+
+# %% ../nbs/70_show/71_plots.ipynb #e77a75d9
+def plot_sessions_by_week(
+    view: View,  # of `motkit.views.sessions_by_week`
+    colours: Mapping[str, str] | None = None,  # colour by channel; None to assign them anew
+    height: int = HEIGHT_PX,  # of the picture in pixels
+) -> Any:  # a HoloViews overlay
+    """Draw sessions by week, one line a channel; weeks covered in part are dashed and paler."""
+    plot, weekly = _hvplot(), view.table
+    if view.empty:
+        return _nothing(view, height)
+    names = weekly.group_by("channel").agg(pl.col("sessions").sum()).sort("sessions", "channel", descending=[True, False])["channel"].to_list()
+    colours = colours or assign_colours(names)
+    size = 24 if weekly["week"].n_unique() <= 30 else 10
+    parts = [_channel_layers(plot, weekly.filter(pl.col("channel") == name).sort("week"), name, colours[name], size) for name in names]
+    day, top = pl.col("week").cast(pl.Datetime), float(weekly.select(pl.col("sessions").max()).item())
+    first, last = weekly.select(day.min(), day.max().alias("last")).row(0)
+    limits = {"xlim": (first - timedelta(days=3), last + timedelta(days=3)), "ylim": (0, top * 1.08)}
+    axes = {"xformatter": _date_ticks(), "show_legend": len(names) > 1}
+    layers = [layer for part in parts for layer in part]
+    return _finish(_overlay(layers), height, "week (from Monday)", "sessions per week", **limits, **axes)
 
 # %% ../nbs/70_show/71_plots.ipynb #a43b4946
 def plot_engagement_distribution(

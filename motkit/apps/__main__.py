@@ -6,6 +6,7 @@ import sys
 from motkit.apps import HOST, PORT, serve
 from motkit.errors import MotkitError
 
+__all__ = ["main", "serve"]
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve a study. 0 when it ended well, 2 with one paragraph on standard error when it cannot be served."""

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import motkit.events
+import motkit.counting
 from motkit.errors import SettingError, SourceError
-from motkit.events import NO_CUSTOMER, EventLog, read_events
+from motkit.events import EventLog, read_events
+from motkit.rows import NO_CUSTOMER
 from motkit.schema import EVENTS, REJECTED
 
 HERE = Path(__file__).parent
@@ -215,14 +216,14 @@ def test_the_log_is_read_once(shop: pl.DataFrame) -> None:
 
 
 def test_a_hash_that_collides_rejects_no_row(shop: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(motkit.events, "_hash_row", lambda columns: pl.lit(7, pl.UInt64).repeat_by(1).explode().alias("hash") + pl.col(columns[0]).str.len_bytes() * 0)
+    monkeypatch.setattr(motkit.counting, "_hash_row", lambda columns: pl.lit(7, pl.UInt64).repeat_by(1).explode().alias("hash") + pl.col(columns[0]).str.len_bytes() * 0)
     assert read_events(shop).rejected.select("reason", "row").rows() == [("exact duplicate", 4)]
 
 
 def test_duplicates_are_the_same_when_hashes_are_looked_at_in_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = pl.DataFrame({"customer_id": [str(i % 70) for i in range(500)], "timestamp": ["2024-01-01"] * 500, "event": [str(i % 3) for i in range(500)]})
     whole = read_events(frame).rejected
-    monkeypatch.setattr(motkit.events, "_HASHES_AT_ONCE", 64)
+    monkeypatch.setattr(motkit.counting, "_HASHES_AT_ONCE", 64)
     assert read_events(frame).rejected.equals(whole)
     assert len(whole) == 500 - 210
 

@@ -9,7 +9,8 @@ import pytest
 
 from motkit.errors import SourceError
 from motkit.events import read_events
-from motkit.sources import open_table, read_source
+from motkit.sources import read_source
+from motkit.tables import open_table
 
 LOG = "customer_id,timestamp,event\n1,2024-01-01,visit\n2,2024-01-02,buy\n"
 

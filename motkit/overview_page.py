@@ -77,7 +77,7 @@ class Section:
             self.picture.object = self.draw(view)
         self.picture.visible = bool(self.draw) and not view.empty
 
-# %% ../nbs/70_show/73_overview_page.ipynb #a57855ec
+# %% ../nbs/70_show/73_overview_page.ipynb #3facf58c
 class Screen(JSComponent):
     """Tells once, when the page is drawn, whether the reader prefers dark and how wide the window is."""
 
@@ -85,7 +85,8 @@ class Screen(JSComponent):
     width_px = param.Integer(default=0)
 
     def __init__(self, **params: Any):
-        super().__init__(**params)
+        untyped: Any = super()
+        untyped.__init__(**params)
 
     _esm = """
     export function render({ model }) {
@@ -97,7 +98,7 @@ class Screen(JSComponent):
 
 WIDE_PX = 900  # from this width on, the choices stand beside the content
 
-# %% ../nbs/70_show/73_overview_page.ipynb #6ee04f2a
+# %% ../nbs/70_show/73_overview_page.ipynb #bdaa1a6f
 class OverviewChoices(param.Parameterized):
     """The reader's choices, and one method a view that gives it for these choices."""
 
@@ -106,7 +107,8 @@ class OverviewChoices(param.Parameterized):
 
     def __init__(self, study: StudyTables, **params: Any):
         self.study = study
-        super().__init__()
+        untyped: Any = super()
+        untyped.__init__()
         self.param.channels.objects = _names(views.list_channels, study)
         self.param.segments.objects = _names(views.list_segments, study)
         self.param.update(**params)

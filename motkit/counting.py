@@ -19,8 +19,8 @@ from .raw import TempFolder
 from .rows import LogTable
 from .times import read_texts
 
-# %% ../nbs/10_record/112_counting.ipynb #abadd9f3
-_HASHES_AT_ONCE = 1 << 25  # 8 bytes each
+# %% ../nbs/10_record/112_counting.ipynb #05c7a14d
+_HASHES_AT_ONCE = 1 << 23  # 8 bytes each
 Flags = np.ndarray[Any, np.dtype[np.bool_]]  # one for each row of a table
 
 
@@ -29,24 +29,24 @@ def _hash_row(columns: list[str]) -> pl.Expr:
     hashed = pl.lit(0, pl.UInt64)
     for seed, column in enumerate(columns):
         hashed = (hashed * pl.lit(0x9E3779B97F4A7C15, pl.UInt64)) ^ pl.col(column).hash(seed)
-    return hashed.alias("hash")
+    return hashed.alias("\0hash")
 
-# %% ../nbs/10_record/112_counting.ipynb #e1736b5c
+# %% ../nbs/10_record/112_counting.ipynb #5bbe3771
 def _find_repeats(path: Path, accepted: Flags) -> Flags:
-    """Which accepted rows share their hash with another; `path` holds the hashes in order."""
+    """Which accepted rows share their hash with another; `path` holds the hashes in the rows' order."""
     shares = len(accepted) // _HASHES_AT_ONCE + 1
     repeats = np.zeros(len(accepted), dtype=bool)
     for share in range(shares):
-        rows = pl.scan_parquet(path).with_row_index("row")
-        part = (rows.filter(pl.col("hash") % shares == share) if shares > 1 else rows).collect(engine="streaming")
-        part = part.filter(pl.Series(accepted[part["row"].to_numpy()])) if not accepted.all() else part
-        ordered = np.sort(part["hash"].to_numpy())
+        rows = pl.scan_parquet(path).select("\0hash").with_row_index("\0row")
+        part = (rows.filter(pl.col("\0hash") % shares == share) if shares > 1 else rows).collect(engine="streaming")
+        part = part.filter(pl.Series(accepted[part["\0row"].to_numpy()])) if not accepted.all() else part
+        ordered = np.sort(part["\0hash"].to_numpy())
         same = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
         if len(same):
-            repeats[part["row"].filter(part["hash"].is_in(pl.Series(same).implode())).to_numpy()] = True
+            repeats[part["\0row"].filter(part["\0hash"].is_in(pl.Series(same).implode())).to_numpy()] = True
     return repeats
 
-# %% ../nbs/10_record/112_counting.ipynb #139cab1c
+# %% ../nbs/10_record/112_counting.ipynb #771a833e
 @dataclass(frozen=True)
 class Count:
     """What is known of a table once it has been read."""
@@ -61,19 +61,23 @@ class Count:
     duplicates: pl.Series  # row numbers
 
 
-def _aggregates(table: LogTable) -> list[pl.Expr]:
-    """The numbers of a summary over the prepared rows."""
-    good, when = pl.col("\0reason").is_null(), pl.col("\0timestamp")
-    source = table.columns["customer_id"]
-    customer = source if table.prepared.collect_schema()[source].is_integer() else "\0customer_id"
-    return [
-        pl.len().alias("length"),
-        pl.col(customer).filter(good).n_unique().alias("customers"),
-        when.filter(good).min().alias("first"),
-        when.filter(good).max().alias("last"),
-        (good & pl.col("\0twice")).sum().alias("twice"),
-        (good & pl.col("\0unnamed")).sum().alias("unnamed"),
-    ]
+def _note_rows(table: LogTable, path: Path) -> None:
+    """Write down a few numbers for each row, in order: its reason's code, its time, and the hash of its raw columns."""
+    rows = table.scan
+    kept = ["\0reason", "\0timestamp", "\0twice", "\0unnamed"]
+    if table.part.duplicates == "reject":
+        rows = rows.with_columns(_hash_row(table.raw.head.columns))
+        kept.append("\0hash")
+    table.prepare(rows)[0].select(kept).sink_parquet(path, compression="uncompressed", statistics=False, engine="streaming")
+
+
+def _count_customers(table: LogTable, accepted: Flags) -> int:
+    """How many different customers the accepted rows have."""
+    rows, source = table.prepared, table.columns["customer_id"]
+    customer = source if rows.collect_schema()[source].is_integer() else "\0customer_id"
+    if not accepted.all():
+        rows = rows.filter(pl.lit(pl.Series(accepted)).gather(pl.col("\0row")))
+    return int(rows.select(pl.col(customer).n_unique()).collect(engine="streaming").item())
 
 # %% ../nbs/10_record/112_counting.ipynb #c4276454
 def _fetch_rows(table: LogTable, wanted: Flags) -> pl.DataFrame:
@@ -96,27 +100,29 @@ def _show_rejected(raw: pl.DataFrame, codes: pl.DataFrame, names: list[str]) -> 
     own = [pl.col(name).alias(f"{name}_raw" if name in ("reason", "row") else name) for name in raw.columns if name != "\0row"]
     return shown.select(pl.col("\0reason").alias("reason"), pl.col("\0row").alias("row"), *own)
 
-# %% ../nbs/10_record/112_counting.ipynb #2d7902c6
+# %% ../nbs/10_record/112_counting.ipynb #478527f1
 def count_rows(
     table: LogTable,  # one table; its part says whether duplicates are judged
 ) -> Count:  # how many, which are rejected, which are duplicates
     """Read a table once, and the raw columns of its rejected rows."""
-    folder, judge = TempFolder(), table.part.duplicates == "reject"
-    hashes, raw_columns = folder.path / "hashes.parquet", table.raw.head.columns
-    jobs = [table.prepared.select(_aggregates(table)), table.prepared.filter(pl.col("\0reason").is_not_null()).select("\0row", "\0reason")]
-    if judge:
-        sink = table.scan.select(_hash_row(raw_columns)).sink_parquet(hashes, compression="uncompressed", statistics=False, lazy=True)
-        jobs.append(sink)
-    numbers, bad, *_ = pl.collect_all(jobs, engine="streaming")
-    accepted = np.ones(int(numbers["length"].item()), dtype=bool)
+    folder, raw_columns = TempFolder(), table.raw.head.columns
+    path = folder.path / "rows.parquet"
+    _note_rows(table, path)
+    noted = pl.scan_parquet(path).with_row_index("\0row")
+    good, when = pl.col("\0reason").is_null(), pl.col("\0timestamp")
+    bad = noted.filter(~good).select("\0row", "\0reason").collect(engine="streaming")
+    sums = [pl.len().alias("length"), (good & pl.col("\0twice")).sum().alias("twice"), (good & pl.col("\0unnamed")).sum().alias("unnamed")]
+    ends = [when.filter(good).min().alias("first"), when.filter(good).max().alias("last")]
+    numbers = noted.select(*sums, *ends).collect(engine="streaming").row(0, named=True)
+    accepted = np.ones(numbers["length"], dtype=bool)
     accepted[bad["\0row"].to_numpy()] = False
-    repeats = _find_repeats(hashes, accepted) if judge else np.zeros(len(accepted), dtype=bool)
+    repeats = _find_repeats(path, accepted) if table.part.duplicates == "reject" else np.zeros(len(accepted), dtype=bool)
     raw = _fetch_rows(table, ~accepted | repeats)
     duplicates = _find_duplicates(raw.filter(pl.Series(repeats[raw["\0row"].to_numpy()])), raw_columns)
     last = pl.repeat(len(table.reasons), len(duplicates), dtype=pl.UInt8, eager=True)
     codes = pl.concat([bad, pl.DataFrame({"\0row": duplicates, "\0reason": last})])
     rejected = _show_rejected(raw, codes, [*table.reasons, "exact duplicate"])
-    return Count(rejected=rejected, duplicates=duplicates, **numbers.row(0, named=True))
+    return Count(customers=_count_customers(table, accepted), rejected=rejected, duplicates=duplicates, **numbers)
 
 # %% ../nbs/10_record/112_counting.ipynb #f0cd491c
 def _explain_times(table: LogTable, unread: pl.DataFrame) -> list[str]:

@@ -216,7 +216,7 @@ def test_the_log_is_read_once(shop: pl.DataFrame) -> None:
 
 
 def test_a_hash_that_collides_rejects_no_row(shop: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(motkit.counting, "_hash_row", lambda columns: pl.lit(7, pl.UInt64).repeat_by(1).explode().alias("hash") + pl.col(columns[0]).str.len_bytes() * 0)
+    monkeypatch.setattr(motkit.counting, "_hash_row", lambda columns: pl.lit(7, pl.UInt64).repeat_by(1).explode().alias("\0hash") + pl.col(columns[0]).str.len_bytes() * 0)
     assert read_events(shop).rejected.select("reason", "row").rows() == [("exact duplicate", 4)]
 
 

@@ -158,7 +158,7 @@ def _notes(table: LogTable, count: Count) -> list[str]:
         notes += _explain_times(table, unread)
     return notes
 
-# %% ../nbs/10_record/112_counting.ipynb #8e360763
+# %% ../nbs/10_record/112_counting.ipynb #06bbabde
 @dataclass(frozen=True)
 class Summary:
     """What was read. Always `rows_read == events + rejected`."""
@@ -175,7 +175,8 @@ class Summary:
     def lines(self) -> list[tuple[str, str]]:
         """Names and values, as they are shown."""
         span = f"{self.first:%Y-%m-%d %H:%M} to {self.last:%Y-%m-%d %H:%M} UTC" if self.first and self.last else "none"
-        rows = [("rows read", f"{self.rows_read:,}"), ("events", f"{self.events:,}"), ("customers", f"{self.customers:,}"), ("time", span), ("rejected", f"{self.rejected:,}")]
+        rows = [("rows read", f"{self.rows_read:,}"), ("events", f"{self.events:,}"), ("customers", f"{self.customers:,}")]
+        rows += [("time", span), ("rejected", f"{self.rejected:,}")]
         return rows + [(f"  {reason}", f"{n:,}") for reason, n in self.rejected_by_reason.items()] + [("note", note) for note in self.notes]
 
     def __str__(self) -> str:

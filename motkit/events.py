@@ -23,12 +23,13 @@ from .rows import LogTable, read_lookups, select_rows
 from .sources import Part, Source, check_description, read_source
 from .tables import fingerprint_rows, fingerprint_table, open_table
 
-# %% ../nbs/10_record/12_events.ipynb #68bab753
+# %% ../nbs/10_record/12_events.ipynb #f8cfa06f
 def _count_all(tables: list[LogTable]) -> list[Count]:
     """Every table, counted."""
     counts = []
     for table in tables:
-        with explain_faults(table.raw.about, "Mend the source or its description; a CAST that does not fit every row is written TRY_CAST.", table.raw.texts):
+        hint = "Mend the source or its description; a CAST that does not fit every row is written TRY_CAST."
+        with explain_faults(table.raw.about, hint, table.raw.texts):
             counts.append(count_rows(table))
     return counts
 
@@ -142,7 +143,7 @@ def _moment(given: str | date | datetime | None, zone: str | None, name: str) ->
     moment = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
     return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone or "UTC"))).astimezone(UTC)
 
-# %% ../nbs/10_record/12_events.ipynb #db625d2e
+# %% ../nbs/10_record/12_events.ipynb #64d06734
 def _gather_parts(source: object, description: str | Path | Source | None, given: dict[str, Any]) -> list[tuple[Part, object, Path]]:
     """Each part, what to open for it, and the folder of its lookups."""
     if description is None and (isinstance(source, Source) or str(source).endswith(".toml")):
@@ -159,7 +160,8 @@ def _gather_parts(source: object, description: str | Path | Source | None, given
         folder = Path(source) if isinstance(source, str | Path) and Path(source).is_dir() and part.path else whole.folder
         if source is not None and folder == whole.folder:
             if len(whole.parts) > 1:
-                raise SourceError(about, f"has {len(whole.parts)} parts, and one source was given for them", "Give the folder that their paths are relative to, or nothing.")
+                fault = f"has {len(whole.parts)} parts, and one source was given for them"
+                raise SourceError(about, fault, "Give the folder that their paths are relative to, or nothing.")
             parts.append((part, source, folder))
         elif part.path is None:
             raise SourceError(about, "names no path, and no source was given", "Write path = '...' in it, or give the source to read_events.")
@@ -168,7 +170,7 @@ def _gather_parts(source: object, description: str | Path | Source | None, given
             parts.append((part, paths[0] if isinstance(part.path, str) else paths, folder))
     return parts
 
-# %% ../nbs/10_record/12_events.ipynb #771dde77
+# %% ../nbs/10_record/12_events.ipynb #415787d1
 def read_events(
     source: object = None,  # a file, folder, pattern, list of files, database address, frame, `Source` or source.toml
     *,
@@ -196,7 +198,8 @@ def read_events(
     given: dict[str, Any] = {"table": table, "query": query, "separator": separator, "encoding": encoding, "duplicates": duplicates}
     given["format"] = None if source_format == "auto" else source_format
     given = {key: value for key, value in given.items() if value is not None}
-    tables_of = {"time": {key: value for key, value in times.items() if value is not None}, "columns": {k: v or "" for k, v in (columns or {}).items()}, "constants": dict(constants or {})}
+    tables_of = {"time": {key: value for key, value in times.items() if value is not None}, "constants": dict(constants or {})}
+    tables_of["columns"] = {name: column or "" for name, column in (columns or {}).items()}
     given |= {key: value for key, value in tables_of.items() if value}
     tables = []
     for part, place, folder in _gather_parts(source, description, given):

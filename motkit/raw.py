@@ -77,7 +77,7 @@ def _is_log(path: Path, folder: Path) -> bool:
     """Whether a file of a folder is of a known format, and neither it nor a folder on the way is hidden."""
     return path.is_file() and bare_suffix(path) in SUFFIXES and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
 
-# %% ../nbs/10_record/101_raw.ipynb #215f8cb4
+# %% ../nbs/10_record/101_raw.ipynb #2be18371
 def find_files(path: Path) -> list[Path]:
     """The files that a path, folder or pattern names, in order. Raises `SourceError` when there are none."""
     if path.is_file():
@@ -85,7 +85,8 @@ def find_files(path: Path) -> list[Path]:
     if path.is_dir():
         found = [other for other in sorted(path.rglob("*")) if _is_log(other, path)]
         if not found:
-            raise SourceError(str(path), "the folder holds no Parquet file and no other file of a known format", f"Known endings: {', '.join(SUFFIXES)}.")
+            fault = "the folder holds no Parquet file and no other file of a known format"
+            raise SourceError(str(path), fault, f"Known endings: {', '.join(SUFFIXES)}.")
         return found
     if glob.has_magic(str(path)):
         found = [Path(p) for p in sorted(glob.glob(str(path), recursive=True)) if Path(p).is_file()]
@@ -94,7 +95,7 @@ def find_files(path: Path) -> list[Path]:
         return found
     raise SourceError(str(path), f"there is no such file or folder{near_names(path)}", "Name a file, a folder or a pattern such as 'logs/*.parquet'.")
 
-# %% ../nbs/10_record/101_raw.ipynb #920599ff
+# %% ../nbs/10_record/101_raw.ipynb #6a214a28
 def _sniff_format(file: Path) -> str | None:
     """The format that a file's first bytes give away."""
     with file.open("rb") as stream:
@@ -114,7 +115,8 @@ def find_format(files: Sequence[Path], given: str) -> str:
         return given
     kinds = {SUFFIXES.get(bare_suffix(file)) or _sniff_format(file) for file in files}
     if len(kinds) > 1:
-        raise SourceError(str(files[0].parent), f"files of several formats: {sorted(str(kind) for kind in kinds)}", "Name one kind with a pattern, e.g. 'folder/*.parquet'.")
+        fault = f"files of several formats: {sorted(str(kind) for kind in kinds)}"
+        raise SourceError(str(files[0].parent), fault, "Name one kind with a pattern, e.g. 'folder/*.parquet'.")
     kind = kinds.pop()
     if kind is None:
         raise SourceError(str(files[0]), "its format is not known by its ending or first bytes", f"Type source_format=, one of {_FORMATS}.")

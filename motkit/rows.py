@@ -71,7 +71,7 @@ def choose_columns(
         raise SourceError(about, faults, f"It has {has}. Type columns={known}, with a column of the source for each dots.")
     return {name: source for name, source in given.items() if source}
 
-# %% ../nbs/10_record/111_rows.ipynb #aa12ba4b
+# %% ../nbs/10_record/111_rows.ipynb #3437babd
 NO_CUSTOMER = ("na", "n/a", "#n/a", "nan", "<na>", "null", "(null)", "<null>", "none", "nil", "undefined", "unknown", "\\n")
 _MISSING = r"(?i)^\s*(?:" + "|".join(text.replace("(", r"\(").replace(")", r"\)").replace("\\n", r"\\n") for text in NO_CUSTOMER) + r")?\s*$"
 _BLANK = r"^\s*$"
@@ -80,7 +80,8 @@ _BLANK = r"^\s*$"
 def as_text(column: pl.Expr, dtype: pl.DataType, name: str, about: str) -> pl.Expr:
     """A column as text: whole numbers without '.0', missing ones null. Raises `SourceError` for nested types."""
     if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
-        raise SourceError(about, f"the column for {name!r} is {dtype}", "Name a column of text or numbers, or write an expression that takes the text out.")
+        hint = "Name a column of text or numbers, or write an expression that takes the text out."
+        raise SourceError(about, f"the column for {name!r} is {dtype}", hint)
     if dtype.is_float() or dtype.is_decimal():
         number = column.cast(pl.Float64)
         whole = column.cast(pl.Int64, strict=False)
@@ -100,7 +101,7 @@ def as_number(column: pl.Expr, dtype: pl.DataType, name: str, about: str) -> tup
     number = column.dt.total_microseconds() / 1_000_000 if isinstance(dtype, pl.Duration) else column.cast(pl.Float64)
     return number.fill_nan(None), number.is_infinite().fill_null(False)
 
-# %% ../nbs/10_record/111_rows.ipynb #25ab6437
+# %% ../nbs/10_record/111_rows.ipynb #52d03f2c
 def read_lookups(part: Part, folder: Path) -> list[pl.DataFrame]:
     """The tables of `join`, their keys as text in `\\0key0`, ... Raises `SourceError` where a key comes twice."""
     tables = []
@@ -114,7 +115,8 @@ def read_lookups(part: Part, folder: Path) -> list[pl.DataFrame]:
         keys = {f"\0key{i}": as_text(pl.col(key), table.schema[key], key, raw.about) for i, key in enumerate(join.on)}
         table = table.select(**keys, **{c: pl.col(c) for c in table.columns if c not in join.on})
         if table.select(keys.keys()).is_duplicated().any():
-            raise SourceError(raw.about, f"{join.on} is not unique, so that rows would be doubled", "Join on more columns, or make the lookup unique.")
+            hint = "Join on more columns, or make the lookup unique."
+            raise SourceError(raw.about, f"{join.on} is not unique, so that rows would be doubled", hint)
         tables.append(table)
     return tables
 

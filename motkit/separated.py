@@ -68,7 +68,7 @@ def _split_lines(text: str, separator: str, cut: bool) -> list[list[str]]:
     lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     return lines[: -1 if cut else None][:1001]
 
-# %% ../nbs/10_record/102_separated.ipynb #339e8654
+# %% ../nbs/10_record/102_separated.ipynb #c217a88b
 def _read_head(file: Path, encoding: str | None, separator: str | None) -> tuple[pl.DataFrame, str, str]:
     """The first rows of separated text as text columns, its separator and its encoding as far as the start tells."""
     start = next(read_chunks(file, 1 << 18), b"")
@@ -76,7 +76,8 @@ def _read_head(file: Path, encoding: str | None, separator: str | None) -> tuple
     try:
         text = codecs.getincrementaldecoder(name)().decode(start)
     except LookupError:
-        raise SourceError(str(file), f"encoding = {name!r} is unknown", "Type encoding='utf-8', 'cp1252', 'latin-1' or another name that Python knows.") from None
+        hint = "Type encoding='utf-8', 'cp1252', 'latin-1' or another name that Python knows."
+        raise SourceError(str(file), f"encoding = {name!r} is unknown", hint) from None
     except UnicodeDecodeError:
         if encoding:
             raise SourceError(str(file), f"its bytes are not {name}", "Leave `encoding` out, or name the right one.") from None

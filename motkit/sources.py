@@ -95,7 +95,7 @@ def _merge(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     both = {key: shared[key] | own[key] for key in shared if isinstance(shared[key], dict) and isinstance(own.get(key), dict)}
     return shared | own | both
 
-# %% ../nbs/10_record/10_sources.ipynb #19620801
+# %% ../nbs/10_record/10_sources.ipynb #16740076
 def check_description(content: dict[str, Any], text: str, about: str) -> Source:
     """The description as values; `SourceError` names every key that is unknown or does not fit."""
     shared = {key: value for key, value in content.items() if key != "parts"}
@@ -112,7 +112,8 @@ def check_description(content: dict[str, Any], text: str, about: str) -> Source:
             what = "is not a key of a source" if fault["type"] == "extra_forbidden" else f"= {fault['input']!r}: {fault['msg']}"
             faults.append(f"{_find_line(text, keys)}`{name}` {what}")
         known = ", ".join(sorted(Part.model_fields))
-        raise SourceError(about, list(dict.fromkeys(faults)), f"The keys of a source are {known}; those of [time] are {', '.join(TimeRules.model_fields)}.") from None
+        hint = f"The keys of a source are {known}; those of [time] are {', '.join(TimeRules.model_fields)}."
+        raise SourceError(about, list(dict.fromkeys(faults)), hint) from None
 
 # %% ../nbs/10_record/10_sources.ipynb #ae84cba3
 def near_names(path: Path) -> str:

@@ -148,7 +148,7 @@ def open_address(url: str, table: str | None, query: str | None) -> RawTable:
     find_files(Path(path))
     return open_database(f"{kind}://{path}", table, query)
 
-# %% ../nbs/10_record/103_tables.ipynb #e6d4c5a6
+# %% ../nbs/10_record/103_tables.ipynb #6206d924
 def open_table(
     source: object,  # a path, folder, pattern, list of files, database URL, or a frame
     source_format: str = "auto",  # csv, parquet, ndjson, arrow, duckdb, sqlite; auto goes by ending and first bytes
@@ -166,10 +166,12 @@ def open_table(
         return frame
     if isinstance(source, str) and re.match(r"^[a-z0-9+]{3,}://", source):
         if not source.startswith(("sqlite://", "postgresql://", "postgres://", "duckdb://")):
-            raise SourceError(hide_password(source), "this kind of address is unknown", "Addresses are sqlite:///file.db, duckdb:///file.duckdb and postgresql://user@host/name.")
+            hint = "Addresses are sqlite:///file.db, duckdb:///file.duckdb and postgresql://user@host/name."
+            raise SourceError(hide_password(source), "this kind of address is unknown", hint)
         return open_address(source, table, query)
     if not isinstance(source, str | Path | list | tuple):
-        raise SourceError(f"a {type(source).__name__}", "is neither a path nor a table", "Give a path, a folder, a database address, or a frame of polars, pandas or Arrow.")
+        hint = "Give a path, a folder, a database address, or a frame of polars, pandas or Arrow."
+        raise SourceError(f"a {type(source).__name__}", "is neither a path nor a table", hint)
     files = [file for one in ([source] if isinstance(source, str | Path) else source) for file in find_files(Path(one))]
     kind = find_format(files, source_format)
     about = str(source) if isinstance(source, str | Path) else f"{len(files)} files from {files[0]}"

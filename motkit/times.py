@@ -13,7 +13,7 @@ import polars as pl
 from .errors import SourceError
 from .sources import TimeRules
 
-# %% ../nbs/10_record/11_times.ipynb #063a53a4
+# %% ../nbs/10_record/11_times.ipynb #de91e683
 US_PER_UNIT = {"us": 1, "ms": 1_000, "s": 1_000_000, "d": 86_400_000_000}
 FORMS = (
     r"^\s*(?:(?P<y>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})|(?P<a>\d{1,2})[-/.](?P<b>\d{1,2})[-/.](?P<c>\d{4}|\d{2}))"
@@ -33,7 +33,8 @@ def _read_any_form(texts: pl.Series, day_first: bool) -> pl.DataFrame:
     hour = pl.col("H").cast(pl.Int32)
     half = pl.when(hour.is_between(1, 12)).then(hour % 12 + pl.when(pl.col("p").str.to_lowercase() == "p").then(12).otherwise(0))
     clock = pl.when(pl.col("p").is_null()).then(hour.fill_null(0)).otherwise(half)
-    pieces = [year.fill_null(pl.col("y").cast(pl.Int32)), pl.coalesce("m", month), pl.coalesce("d", day), clock, pl.col("M").fill_null("00"), pl.col("S").fill_null("00")]
+    dates = [year.fill_null(pl.col("y").cast(pl.Int32)), pl.coalesce("m", month), pl.coalesce("d", day)]
+    pieces = [*dates, clock, pl.col("M").fill_null("00"), pl.col("S").fill_null("00")]
     whole = pl.format("{}-{}-{} {}:{}:{}", *pieces).str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us")
     micros = pl.col("f").str.pad_end(6, "0").str.slice(0, 6).cast(pl.Int64).fill_null(0)
     minutes = pl.col("oh").cast(pl.Int64) * 60 + pl.col("om").fill_null("0").cast(pl.Int64)
@@ -76,7 +77,7 @@ def _read_quickly(texts: pl.Series, pattern: str) -> pl.DataFrame:
     micros = (fraction * 1_000_000 + 0.0001).floor().cast(pl.Int64, strict=False).cast(pl.Duration("us"))
     return pl.DataFrame({"wall": (wall + micros).set((~fits).fill_null(True), None), "fixed": (rest.str.ends_with("Z") & fits).fill_null(False)})
 
-# %% ../nbs/10_record/11_times.ipynb #d3638922
+# %% ../nbs/10_record/11_times.ipynb #9290d314
 def read_texts(
     texts: pl.Series,  # text
     rules: TimeRules,  # day_first or format
@@ -85,7 +86,8 @@ def read_texts(
     """Read times from text row by row; null where a text is no time."""
     if rules.format:
         found = texts.str.to_datetime(rules.format, strict=False, time_unit="us")
-        return pl.DataFrame({"wall": found.dt.replace_time_zone(None), "fixed": found.is_not_null() & ("%z" in rules.format or "%#z" in rules.format)})
+        zoned = "%z" in rules.format or "%#z" in rules.format
+        return pl.DataFrame({"wall": found.dt.replace_time_zone(None), "fixed": found.is_not_null() & zoned})
     if quick is None:
         return _read_any_form(texts, rules.day_first)
     result = _read_quickly(texts, quick)
@@ -96,13 +98,16 @@ def read_texts(
     rest = _read_any_form(texts.gather(left), rules.day_first)
     return result.with_columns(pl.Series("wall", wall.scatter(left, rest["wall"])), pl.Series("fixed", result["fixed"].scatter(left, rest["fixed"])))
 
-# %% ../nbs/10_record/11_times.ipynb #a80509b1
+# %% ../nbs/10_record/11_times.ipynb #9c65f0c7
 def _on_utc(wall: pl.Expr, zone: str, fixed: pl.Expr | None) -> dict[str, pl.Expr]:
     """`timestamp` in UTC, `gap` and `twice` of local times in `zone`; `fixed` rows are UTC already."""
     never = pl.lit(False)
     if zone == "UTC":
         return {"timestamp": wall.dt.replace_time_zone("UTC"), "gap": never, "twice": never}
-    early, late = (wall.dt.replace_time_zone(zone, ambiguous=which, non_existent="null").dt.convert_time_zone("UTC") for which in ("earliest", "latest"))
+    early, late = (
+        wall.dt.replace_time_zone(zone, ambiguous=which, non_existent="null").dt.convert_time_zone("UTC")
+        for which in ("earliest", "latest")
+    )
     local = {"timestamp": early, "gap": wall.is_not_null() & early.is_null(), "twice": (early != late).fill_null(False)}
     if fixed is None:
         return local
@@ -113,7 +118,7 @@ def _on_utc(wall: pl.Expr, zone: str, fixed: pl.Expr | None) -> dict[str, pl.Exp
         "twice": ~own & local["twice"],
     }
 
-# %% ../nbs/10_record/11_times.ipynb #a9ace788
+# %% ../nbs/10_record/11_times.ipynb #57b376f6
 def _naive(moment: date | datetime) -> datetime:
     """A date as its midnight, a time without its zone."""
     return moment.replace(tzinfo=None) if isinstance(moment, datetime) else datetime.combine(moment, time())
@@ -124,9 +129,12 @@ def _from_numbers(number: pl.Expr, rules: TimeRules) -> pl.Expr:
     exact = (number.cast(pl.Float64) * US_PER_UNIT[rules.unit or "s"]).round(0)
     micros = number.cast(pl.Int64, strict=False) * US_PER_UNIT[rules.unit or "s"]
     limit = 253_402_300_800 * 1_000_000
-    micros = pl.when(exact.is_between(-limit, limit)).then(pl.when(number == number.cast(pl.Int64, strict=False)).then(micros).otherwise(exact.cast(pl.Int64, strict=False)))
+    whole = number == number.cast(pl.Int64, strict=False)
+    micros = pl.when(whole).then(micros).otherwise(exact.cast(pl.Int64, strict=False))
+    micros = pl.when(exact.is_between(-limit, limit)).then(micros)
     if rules.origins:
-        start = pl.col(rules.origin_column or "").cast(pl.String).replace_strict({key: _naive(day) for key, day in rules.origins.items()}, default=None, return_dtype=_WALL)
+        starts = {key: _naive(day) for key, day in rules.origins.items()}
+        start = pl.col(rules.origin_column or "").cast(pl.String).replace_strict(starts, default=None, return_dtype=_WALL)
     else:
         start = pl.lit(_naive(rules.origin or date(1970, 1, 1)), dtype=_WALL)
     wall = start + micros.cast(pl.Duration("us"))
@@ -165,7 +173,7 @@ def _has_fraction(head: pl.Series) -> bool:
     """Whether any of some texts is a number that is not whole."""
     return bool(head.drop_nulls().str.contains(r"[.eE]").any())
 
-# %% ../nbs/10_record/11_times.ipynb #36dc25c6
+# %% ../nbs/10_record/11_times.ipynb #eb992c45
 def _check_times(column: str, dtype: pl.DataType, rules: TimeRules, head: pl.Series, about: str) -> None:
     """Refuse what cannot be times, and numbers whose unit nobody has told."""
     texts = head.drop_nulls()
@@ -174,6 +182,7 @@ def _check_times(column: str, dtype: pl.DataType, rules: TimeRules, head: pl.Ser
         hint = "Type time_unit='s' (seconds since 1970), 'ms', 'us' or 'd' (days), or for dates such as 20240131 time_format='%Y%m%d' on text."
         raise SourceError(about, f"column {column!r} holds numbers, and their unit cannot be guessed", hint)
     if not (dtype.is_numeric() or dtype in (pl.String, pl.Date, pl.Null) or isinstance(dtype, pl.Datetime)):
-        raise SourceError(about, f"column {column!r} is {dtype}, which holds no times", "Name a column of dates, times, text or numbers: columns={'timestamp': ...}.")
+        hint = "Name a column of dates, times, text or numbers: columns={'timestamp': ...}."
+        raise SourceError(about, f"column {column!r} is {dtype}, which holds no times", hint)
     if rules.origins and rules.origin_column is None:
         raise SourceError(about, "`origins` without `origin_column`", "Name the column whose values choose the origin.")

@@ -6,7 +6,7 @@
 __all__ = ['LandmarkCounts', 'count_after', 'sum_lost', 'comparable_weight', 'choose_horizon', 'compare_arms_after',
            'score_changing_ratio', 'ratio_by_window', 'fit_counts', 'Shape', 'describe_shape']
 
-# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #c6af2f86
+# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #bf9a8495
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from scipy.special import chdtrc, ndtr, ndtri
 
 from .curves import Array
 from .hazards import spline_columns
-from .landmark_scan import scan_days
+from .landmark_scan import profile_ratio, scan_days
 from .landmarks import Cells, EventDays, count_event_days
 
 # %% ../nbs/30_loyalty/342_landmark_effects.ipynb #2a319a7c
@@ -200,7 +200,7 @@ def fit_counts(
             break
     return beta / spread, np.linalg.pinv(information) / np.outer(spread, spread), 2 * (now - start)
 
-# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #6a7c2a80
+# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #5c0ae06a
 @dataclass(frozen=True)
 class Shape:
     """How churn goes with the day of onboarding: three descriptions, and the curve with its band."""
@@ -214,12 +214,14 @@ def _describe(counts: EventDays, x: Array, knots: Array, step_days: Array) -> tu
     """Fit the three descriptions; gives their rows, and coefficients, covariance and traits of the spline."""
     frame = spline_columns(pl.DataFrame({"x": x}), "x", list(knots))
     spline: Array = frame.to_numpy()
-    steps = [(fit_counts(counts.died, counts.at_risk, (x > day)[:, None] * 1.0)[2], day) for day in step_days]
-    best, day = max(steps)
+    beyond = (x[:, None] > step_days) * 1.0
+    n1, d1, n, d = counts.at_risk @ beyond, counts.died @ beyond, counts.at_risk.sum(axis=1), counts.died.sum(axis=1)
+    steps = profile_ratio(d1, d[:, None] * np.ones_like(d1), n1, n[:, None] - n1, np.zeros(len(step_days)))[2]
+    best, day = float(steps.max()), float(step_days[int(steps.argmax())])
     line = fit_counts(counts.died, counts.at_risk, x[:, None])[2]
     beta, covariance, bent = fit_counts(counts.died, counts.at_risk, spline)
-    models = (("step", 2, float(day), best), ("linear", 1, None, line), ("spline", spline.shape[1], None, bent))
-    return [{"model": m, "parameters": k, "day": d, "lr": lr, "aic": 2 * k - lr} for m, k, d, lr in models], beta, covariance, spline
+    models = (("step", 2, day, best), ("linear", 1, None, line), ("spline", spline.shape[1], None, bent))
+    return [{"model": m, "parameters": k, "day": at, "lr": lr, "aic": 2 * k - lr} for m, k, at, lr in models], beta, covariance, spline
 
 
 def describe_shape(

@@ -1,6 +1,7 @@
+from . import survival as survival
 from .engagement import engagement_signals, score_engagement
 from .events import EventLog, read_events
-from .onboarding import OnboardingTable, loyalty_curve, onboarding_curve, onboarding_table
+from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_curve, onboarding_table
 from .report import write_report
 from .schema import EVENTS, ONBOARDING, SESSIONS, check_table
 from .sessions import session_table, split_sessions, weekly_sessions
@@ -9,6 +10,7 @@ from .simulate import Simulation, simulate_customers
 from .sources import read_source
 from .store import Store, open_store, write_store
 from .study import Study, open_study, run_study
+from .thresholds import Threshold, find_threshold
 
 __version__: str
 
@@ -22,8 +24,11 @@ __all__ = [
     "Simulation",
     "Store",
     "Study",
+    "Threshold",
     "check_table",
     "engagement_signals",
+    "find_threshold",
+    "follow_up",
     "loyalty_curve",
     "onboarding_curve",
     "onboarding_table",
@@ -37,6 +42,7 @@ __all__ = [
     "session_table",
     "simulate_customers",
     "split_sessions",
+    "survival",
     "weekly_sessions",
     "write_report",
     "write_store",

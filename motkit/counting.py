@@ -138,7 +138,10 @@ def _explain_times(table: LogTable, unread: pl.DataFrame) -> list[str]:
         notes.append(f"all of them read with day_first={other.day_first}: look whether the column is meant so")
     return notes
 
-# %% ../nbs/10_record/112_counting.ipynb #fd8cc347
+# %% ../nbs/10_record/112_counting.ipynb #8d810210
+_TWO_ORDERS = r"^\s*\d{1,2}[/.\-]\d{1,2}[/.\-]\d"  # day and month, in either order
+
+
 def _notes(table: LogTable, count: Count) -> list[str]:
     """What had to be assumed about a table, and what would help."""
     notes, schema, name = list(table.raw.notes), table.prepared.collect_schema(), table.columns["timestamp"]
@@ -147,6 +150,8 @@ def _notes(table: LogTable, count: Count) -> list[str]:
     local = table.part.time.origin or table.part.time.origins or schema[name] in (pl.String, pl.Date) or schema[name] == pl.Datetime(time_zone=None)
     if table.part.time.zone is None and local and count.length:
         notes.append("no time_zone was given: times that name no zone were taken as UTC")
+    if schema[name] == pl.String and not table.part.time.format and table.times.str.contains(_TWO_ORDERS).any():
+        notes.append(f"times such as 01/02/2024 were read with the {'day' if table.part.time.day_first else 'month'} first")
     if count.twice:
         notes.append(f"{count.twice:,} events in an hour that comes twice in {table.part.time.zone} were taken as the earlier one")
     if "channel" not in table.columns:

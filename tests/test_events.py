@@ -366,3 +366,10 @@ def test_three_tables_of_the_open_university_are_one_log(real_data: Path) -> Non
     clicks = log.events.filter(pl.col("event").str.starts_with("click ")).select(pl.len(), pl.col("value").sum()).collect()
     raw = pl.scan_parquet(real_data / "oulad/studentVle.parquet").select(pl.len(), pl.col("sum_click").sum()).collect()
     assert clicks.row(0) == raw.row(0)
+
+
+@pytest.mark.parametrize("day_first", [True, False])
+def test_times_that_could_be_read_in_two_orders_say_which_was_taken(day_first: bool) -> None:
+    log = read_events(pl.DataFrame({"customer_id": ["a"], "timestamp": ["03/04/2024 10:00"], "event": ["buy"]}), day_first=day_first)
+    assert log.summary.first == datetime(2024, *((4, 3) if day_first else (3, 4)), 10, tzinfo=UTC)
+    assert f"times such as 01/02/2024 were read with the {'day' if day_first else 'month'} first" in log.summary.notes

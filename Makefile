@@ -7,7 +7,7 @@ PORT ?= 5006
 STUDY ?= demo-study
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test bench export check clean-notebooks constraints
+.PHONY: help demo test bench validate export check constraints
 
 help:  ## what can be typed
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -28,6 +28,9 @@ test: $(STAMP)  ## all tests
 
 bench: $(STAMP)  ## speed and memory against a peer in the same run
 	@$(BIN)/motkit bench
+
+validate: $(STAMP)  ## the threshold search on cohorts whose truth is known
+	@$(BIN)/motkit validate
 
 export: $(STAMP)  ## notebooks to modules
 	@$(BIN)/nbdev-clean && $(BIN)/nbdev-export

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated
 
+import polars as pl
 import typer
 
 from motkit.errors import MotkitError
@@ -34,6 +35,12 @@ def _overrides(pairs: list[str]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
+def _show(table: pl.DataFrame) -> None:
+    """Print a small table whole."""
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=180, fmt_str_lengths=60, float_precision=3, tbl_hide_dataframe_shape=True):
+        typer.echo(table)
+
+
 @app.command()
 def run(
     events: Annotated[str, typer.Option("--events", help="The log: a file, folder, pattern, DuckDB file or database URL.")] = "",
@@ -45,7 +52,9 @@ def run(
     out: Out = Path("study"),
     quiet: Quiet = False,
 ) -> None:
-    """Compute every table of a study, anew only where data or settings have changed."""
+    """Compute a study: every table of a log.
+
+    Run again, it computes only what a change of data or settings touches."""
     from motkit.events import read_events
     from motkit.settings import read_settings
     from motkit.study import run_study
@@ -72,7 +81,7 @@ def report(
     study: StudyFolder,
     out: Annotated[Path | None, typer.Option("--out", help="The HTML file; left out, report.html in the study.")] = None,
 ) -> None:
-    """Write one HTML file with every view, which opens without a network."""
+    """Write a study as one HTML file that needs no network."""
     from motkit.report import write_report
     from motkit.study import open_study
 
@@ -88,7 +97,7 @@ def demo(
     serving: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the result, or only compute it.")] = True,
     quiet: Quiet = False,
 ) -> None:
-    """Run the whole analysis on simulated customers and serve the result."""
+    """Run the analysis on simulated customers and serve it."""
     from motkit.simulate import DEMO_CUSTOMERS
     from motkit.study import run_demo
 
@@ -99,13 +108,26 @@ def demo(
 
 
 @app.command()
+def validate(
+    replicates: Annotated[int, typer.Option("--replicates", min=2, help="Simulated cohorts of each kind; 400 take some minutes.")] = 400,
+    quiet: Quiet = False,
+) -> None:
+    """Try the threshold search where the truth is known.
+
+    Prints what it reaches beside its bars."""
+    from motkit.validation import run_validation
+
+    _show(run_validation(replicates, progress=not quiet))
+
+
+@app.command()
 def bench(
     events: Annotated[int, typer.Option("--events", min=10_000, help="Size of the larger simulated log.")] = 10_000_000,
 ) -> None:
-    """Measure speed and memory against DuckDB in the same run."""
+    """Measure speed and memory against DuckDB."""
     from motkit.bench import run_bench
 
-    run_bench(events)
+    _show(run_bench(events))
 
 
 def _tell_surprise(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

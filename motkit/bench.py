@@ -154,7 +154,7 @@ def measure_jobs(
     columns = ("job", pl.col("rows").cast(pl.Int64), "wall_s", "cpu_s", "memory_mb", ratio.alias("cpu_to_duckdb"))
     return medians.select(pl.lit(n_events).alias("events"), *columns)
 
-# %% ../nbs/65_study/67_bench.ipynb #82ab4522
+# %% ../nbs/65_study/67_bench.ipynb #bf997964
 def add_growth(
     small: pl.DataFrame,  # of `measure_jobs`
     large: pl.DataFrame,  # of `measure_jobs` on a larger log
@@ -166,9 +166,6 @@ def add_growth(
 
 
 def run_bench(n_events: int = 10_000_000, repeats: int = 3) -> pl.DataFrame:
-    """Measure a log of `n_events` and one of a tenth, and print the comparison."""
+    """Measure a log of `n_events` and one of a tenth: the rows of `measure_jobs` with `growth` on the larger."""
     small, large = (measure_jobs(size, repeats) for size in (n_events // 10, n_events))
-    table = pl.concat([small.with_columns(growth=pl.lit(None, pl.Float64)), add_growth(small, large)])
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, fmt_str_lengths=40, float_precision=2, tbl_hide_dataframe_shape=True):
-        print(table)
-    return table
+    return pl.concat([small.with_columns(growth=pl.lit(None, pl.Float64)), add_growth(small, large)])

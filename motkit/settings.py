@@ -41,7 +41,7 @@ def _read_instant(value: object) -> object:
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 Instant = Annotated[datetime | None, BeforeValidator(_read_instant)]
 
-# %% ../nbs/00_ground/01_settings.ipynb #c9955452
+# %% ../nbs/00_ground/01_settings.ipynb #51cc228e
 @dataclass(frozen=True, config=_CONFIG)
 class StudySettings:
     """What holds for the whole study."""
@@ -70,10 +70,12 @@ class EngagementSettings:
 class OnboardingSettings:
     """Which events start a customer's clock, onboard and end a customer."""
 
+    # `*` in a name stands for any text
     start: Names = ()  # events that start the clock; empty: the customer's first event
     milestone: Names = ()  # events that onboard; empty: the start of the second session
     churn: Names = ()  # events that end a customer; empty: silence of `churn_after_days`
     churn_after_days: Annotated[float, Field(gt=0)] = 30.0  # days of silence that count as churn
+    lost: Names = ()  # events after which a customer can no longer be watched, which is not churn
     by: Names = ()  # columns, known at the start, by which the curves are split
 
 # %% ../nbs/00_ground/01_settings.ipynb #924a3854

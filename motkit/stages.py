@@ -118,7 +118,7 @@ def _curves(table: pl.DataFrame, by: tuple[str, ...]) -> dict[str, pl.DataFrame]
 
     return {"onboarding_curve": _by_segment(table, by, onboarded), "loyalty_curve": _by_segment(table, by, loyalty_curve)}
 
-# %% ../nbs/65_study/64_stages.ipynb #8f971a2a
+# %% ../nbs/65_study/64_stages.ipynb #fd4f2a70
 def _make_onboarding(bench: Bench) -> Tables:
     """Who onboarded when, who was left out and why, and the curves of onboarding and of staying."""
     chosen = bench.settings.onboarding
@@ -128,6 +128,7 @@ def _make_onboarding(bench: Bench) -> Tables:
         start=match_events(chosen.start, known, "[onboarding] start"),
         milestone=match_events(chosen.milestone, known, "[onboarding] milestone"),
         churn=match_events(chosen.churn, known, "[onboarding] churn"),
+        lost=match_events(chosen.lost, known, "[onboarding] lost"),
         churn_after_days=None if chosen.churn else chosen.churn_after_days,
         as_of=bench.as_of,
         by=chosen.by or None,

@@ -292,9 +292,15 @@ def run_study(
 
 _BAR = "{desc:<12}{percentage:3.0f}%|{bar:30}| {elapsed}"
 
-# %% ../nbs/65_study/65_study.ipynb #bec67b01
+# %% ../nbs/65_study/65_study.ipynb #2cab7071
 DEMO_SETTINGS = Settings(
-    onboarding=OnboardingSettings(start=("sign_up",), milestone=("onboarded",), churn=("account_closed",), by=("channel",))
+    onboarding=OnboardingSettings(
+        start=("sign_up",),
+        milestone=("onboarded",),
+        churn=("account_closed",),
+        lost=("tracking_opted_out",),
+        by=("channel",),
+    )
 )
 
 

@@ -167,3 +167,21 @@ def test_rows_rejected_in_the_log_are_in_the_study_with_their_reason(events: pl.
     study = run_study(Settings(), log, tmp_path / "study", progress=False)
     assert dict(study.table("rejected_reasons").rows()) == {"no customer": 1, "exact duplicate": 2}
     assert study.table("rejected").height == 3
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "file", "customers", "churned"),
+    [("ecom", "ecom_retentioneering.csv.gz", 600, 423), ("online_retail", "online_retail_uci.csv.gz", 4371, 2713), ("oulad", "oulad", 2515, 630)],
+)
+def test_real_logs_become_studies_whose_counts_add_up(real_data: Path, tmp_path: Path, name: str, file: str, customers: int, churned: int) -> None:
+    here = Path(__file__).parent / "sources" / name
+    settings = read_settings(here / "settings.ini")
+    study = run_study(settings, read_events(real_data / file, description=here / "source.toml"), tmp_path, progress=False)
+    log = study.table("log_summary").row(0, named=True)
+    assert log["rows_read"] == log["events"] + study.table("rejected_reasons")["rows"].sum()
+    assert study.table("sessions")["n_events"].sum() == log["events"]
+    onboarding = study.table("onboarding_summary").filter(pl.col("segment") == "all").row(0, named=True)
+    assert onboarding["customers"] + onboarding["left_out"] == log["customers"] == customers
+    assert onboarding["churned"] == churned
+    assert study.problems == {}

@@ -55,7 +55,7 @@ def test_the_store_gives_the_tables_that_the_functions_give_for_the_log(study: S
     plain = session_table(split_sessions(events)).collect()
     assert study.table("sessions").sort("customer_id", "session").equals(plain)
     asked = DEMO_SETTINGS.onboarding
-    made = onboarding_table(events, asked.start, asked.milestone, asked.churn, as_of=events["timestamp"].max(), by=asked.by)
+    made = onboarding_table(events, asked.start, asked.milestone, asked.churn, lost=asked.lost, as_of=events["timestamp"].max(), by=asked.by)
     assert study.table("onboarding").sort("customer_id").equals(made.table.sort("customer_id"))
 
 

@@ -98,7 +98,7 @@ class Screen(JSComponent):
 
 WIDE_PX = 900  # from this width on, the choices stand beside the content
 
-# %% ../nbs/70_show/73_overview_page.ipynb #bdaa1a6f
+# %% ../nbs/70_show/73_overview_page.ipynb #b809ac4a
 class OverviewChoices(param.Parameterized):
     """The reader's choices, and one method a view that gives it for these choices."""
 
@@ -109,8 +109,8 @@ class OverviewChoices(param.Parameterized):
         self.study = study
         untyped: Any = super()
         untyped.__init__()
-        self.param.channels.objects = _names(views.list_channels, study)
-        self.param.segments.objects = _names(views.list_segments, study)
+        self.param.channels.objects = views.label_names(_names(views.list_channels, study))
+        self.param.segments.objects = views.label_names(_names(views.list_segments, study), views.say_segment)
         self.param.update(**params)
 
     def overview(self) -> View:

@@ -28,7 +28,7 @@ class MadeStudy:
         return self.frames[name].lazy()
 
 
-CHANNELS = ("web", "app", "store", "call centre")
+CHANNELS = ("web", "app", "store", "call_centre")
 SEGMENTS = {"paid search": 700, "newsletter": 500, "friend": 300, "phone": 7}
 
 
@@ -109,7 +109,7 @@ def make_curves(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
         "onboarding_curve": _with_bands(pl.DataFrame(onboarding), "incidence"),
         "loyalty_curve": _with_bands(pl.DataFrame(loyalty), "survival"),
         "onboarding_summary": pl.DataFrame(summary),
-        "onboarding_left_out": pl.DataFrame({"reason": ["no start"], "customers": [23]}),
+        "onboarding_left_out": pl.DataFrame({"reason": ["no start"], "customers": [12]}),
     }
 
 
@@ -117,6 +117,7 @@ def _engagement(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
     scores = rng.beta(1.2, 2.4, 1507) * 100
     level = np.select([scores >= 60, scores >= 35, scores >= 8], ["high", "medium", "low"], "dormant")
     engagement = pl.DataFrame({"customer_id": [f"c{n}" for n in range(scores.size)], "score": scores, "level": level})
+    engagement = engagement.with_columns(basis=pl.lit("uncalibrated index"))
     counts = np.histogram(scores, np.arange(0, 101, 5))[0]
     bins = pl.DataFrame({"low": np.arange(0.0, 100, 5), "high": np.arange(5.0, 101, 5), "customers": counts.astype(np.uint32)})
     levels = engagement.group_by("level").agg(pl.len().alias("customers"))

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,13 +16,11 @@ import panel as pn
 import polars as pl
 import pytest
 from made_study import make_empty_study, make_study
-from panel.tests.util import serve_and_wait
 
 from motkit import views
-from motkit.errors import StudyError
+from motkit.apps import _origins
+from motkit.errors import SettingError, StudyError
 from motkit.overview_page import OverviewChoices, OverviewPage, make_page
-
-pytest_plugins = ["browser_fixtures"]
 
 VIEWS = ("overview", "sessions_by_week", "engagement_distribution", "engagement_levels", "onboarding_by_day", "loyalty_by_day", "data_quality")
 
@@ -74,17 +73,73 @@ def test_a_folder_without_a_study_is_refused_before_serving(tmp_path: Path) -> N
         make_page(tmp_path)
 
 
-@pytest.fixture
-def address():
-    """The made-up study, served on a free port."""
-    study = make_study()
+def _save(folder: Path) -> Path:
+    """The made-up study as a folder that `open_study` reads."""
+    study, tables = make_study(), {}
+    for name, table in study.frames.items():
+        table.write_parquet(folder / f"{name}.parquet")
+        tables[name] = {"file": f"{name}.parquet", "rows": table.height, "stage": "made"}
+    manifest = {**study.manifest, "format": 1, "tables": tables, "stages": {}, "store": "none"}
+    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    return folder
 
-    def page():
-        return OverviewPage(study).page()
 
-    port = serve_and_wait(page)
-    yield f"http://localhost:{port}"
-    pn.state.reset()
+def _serve(*arguments: str) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-m", "motkit.apps", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The made-up study as the command serves it, one server for all; stopped by Ctrl+C, it must end quietly."""
+    folder = tmp_path_factory.mktemp("served") / "made-study"
+    folder.mkdir()
+    with _serve(str(_save(folder)), "--port", "0", "--allow", "reports.example.org:8443") as server:
+        try:
+            line = server.stdout.readline()
+            found = re.search(r"(http://127\.0\.0\.1:\d+)/", line)
+            assert found, line or server.stderr.read()
+            yield found[1]
+        finally:
+            os.killpg(server.pid, signal.SIGINT)
+        assert server.wait(timeout=30) == 0
+        assert "Traceback" not in server.stderr.read()
+
+
+def test_the_command_says_where_the_page_is_once_it_answers(address: str) -> None:
+    with urllib.request.urlopen(f"{address}/liveness", timeout=30) as answer:
+        assert answer.status == 200
+
+
+def _knock(address: str, origin: str) -> int:
+    """The status with which the server answers a page of `origin` that wants to open a connection."""
+    host = address.removeprefix("http://")
+    with socket.create_connection(host.split(":"), timeout=30) as connection:
+        lines = ["GET /ws HTTP/1.1", f"Host: {host}", f"Origin: {origin}", "Upgrade: websocket", "Connection: Upgrade"]
+        lines += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Protocol: bokeh", "", ""]
+        connection.sendall("\r\n".join(lines).encode())
+        return int(connection.recv(100).split()[1])
+
+
+def test_a_page_of_another_site_may_not_connect_unless_it_is_allowed(address: str) -> None:
+    port = address.rsplit(":", 1)[1]
+    refused = ("http://evil.example", f"http://evil.example:{port}", "http://reports.example.org", "http://127.0.0.1:1")
+    assert [_knock(address, origin) for origin in refused] == [403] * len(refused)
+    assert _knock(address, "http://reports.example.org:8443") != 403
+    assert _knock(address, f"http://localhost:{port}") != 403
+
+
+def test_origins_are_the_served_address_and_those_allowed() -> None:
+    assert _origins("127.0.0.1", 5006) == ["127.0.0.1:5006", "localhost:5006"]
+    assert _origins("10.0.0.7", 80, ["Show.example:443"]) == ["10.0.0.7:80", "show.example:443"]
+    assert _origins("::", 5006, ["show.example"]) == ["127.0.0.1:5006", "localhost:5006", "show.example"]
+    for address in ("127.0.0.1", "0.0.0.0", "::", "10.0.0.7"):
+        assert not any("*" in origin for origin in _origins(address, 5006))
+
+
+@pytest.mark.parametrize("host", ["*", "*.example.org", "http://show.example", "show.example:", "show.example:http", ""])
+def test_what_is_not_a_host_cannot_be_allowed(host: str) -> None:
+    with pytest.raises(SettingError, match=r"is not HOST:PORT(.|\n)*--allow reports"):
+        _origins("0.0.0.0", 5006, [host])
 
 
 DARK = "getComputedStyle(document.body).backgroundColor === 'rgb(18, 18, 18)'"
@@ -100,7 +155,9 @@ def test_the_page_opens_in_the_look_asked_for_and_its_filter_works(address: str,
     expect(quiet_page.get_by_text("76% of customers stay for at least 60 days")).to_be_visible()
     wait_for_pictures(5)
     assert quiet_page.evaluate(DARK)
+    expect(quiet_page.get_by_text("not been checked yet against what customers did later").first).to_be_visible()
     quiet_page.get_by_role("combobox").first.click()
+    expect(quiet_page.get_by_role("option", name="call centre").or_(quiet_page.get_by_role("menuitem", name="call centre")).first).to_be_visible()
     quiet_page.get_by_role("option", name="app").or_(quiet_page.get_by_role("menuitem", name="app")).first.click()
     expect(quiet_page.get_by_text(views.sessions_by_week(make_study(), ["app"]).sentence)).to_be_visible()
 
@@ -117,37 +174,6 @@ def test_on_a_phone_that_prefers_dark_the_page_fits_is_dark_and_folds_its_choice
     quiet_page.wait_for_function(DARK, timeout=30_000)
     expect(quiet_page.get_by_text("Channels to show")).not_to_be_visible()
     assert quiet_page.evaluate("document.documentElement.scrollWidth") <= 390
-
-
-def _save(folder: Path) -> Path:
-    """The made-up study as a folder that `open_study` reads."""
-    study, tables = make_study(), {}
-    for name, table in study.frames.items():
-        table.write_parquet(folder / f"{name}.parquet")
-        tables[name] = {"file": f"{name}.parquet", "rows": table.height, "stage": "made"}
-    manifest = {**study.manifest, "format": 1, "tables": tables, "stages": {}, "store": "none"}
-    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    return folder
-
-
-def _serve(*arguments: str) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "motkit.apps", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-def test_the_command_says_where_the_page_is_once_it_answers_and_ends_quietly(tmp_path: Path) -> None:
-    with _serve(str(_save(tmp_path)), "--port", "0") as server:
-        try:
-            line = server.stdout.readline()
-            found = re.search(r"http://127\.0\.0\.1:\d+/", line)
-            assert found, line
-            with urllib.request.urlopen(f"{found[0]}liveness", timeout=20) as answer:
-                assert answer.status == 200
-            with urllib.request.urlopen(found[0], timeout=20) as answer:
-                assert "motkit" in answer.read().decode()
-        finally:
-            os.killpg(server.pid, signal.SIGINT)
-        assert server.wait(timeout=20) == 0
-        assert "Traceback" not in server.stderr.read()
 
 
 def test_a_taken_port_is_one_paragraph_that_names_another(tmp_path: Path) -> None:

@@ -74,10 +74,17 @@ def test_a_curve_is_a_staircase_with_a_band_for_each_segment() -> None:
 
 
 def test_names_keep_their_colours_when_a_reader_filters() -> None:
-    colours = plots.assign_colours(["web", "app", "store", "call centre"])
+    colours = plots.assign_colours(["web", "app", "store", "call_centre"])
     view = views.sessions_by_week(make_study(), ["store"])
     figure = _render(plots.plot_sessions_by_week(view, colours))
     assert {glyph.glyph.line_color for glyph in figure.renderers} == {colours["store"]}
+
+
+def test_names_are_drawn_in_words() -> None:
+    figure = _render(plots.plot_sessions_by_week(views.sessions_by_week(make_study())))
+    assert {item.label.value for item in figure.legend[0].items} == {"web", "app", "store", "call centre"}
+    hovered = {name for glyph in figure.renderers for name in glyph.data_source.data.get("channel", [])}
+    assert hovered == {"web", "app", "store", "call centre"}
 
 
 def test_a_hidden_bin_carries_a_cross_that_says_why() -> None:

@@ -12,8 +12,6 @@ from motkit import views
 from motkit.errors import StudyError
 from motkit.report import write_report
 
-pytest_plugins = ["browser_fixtures"]
-
 EVIL = "</script><img src=x onerror=\"document.title='broken'\">"
 
 
@@ -41,7 +39,7 @@ def test_the_report_holds_every_view_in_its_own_words(report: Path) -> None:
     for view in (views.engagement_levels, views.engagement_distribution):
         assert view(study).sentence in text
         assert view(study).footing in text
-    for words in ("How it was made", "sha256:4f0a11", "onboarding.churn_after_days", "1,507", "40,200 rows were read"):
+    for words in ("How it was made", "sha256:4f0a11", "onboarding.churn_after_days", "1,507", "40,200 rows were read", "call centre", "not been checked yet"):
         assert words in text
 
 
@@ -71,25 +69,27 @@ def test_a_file_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         write_report(make_empty_study(), tmp_path / "no" / "report.html")
 
 
+def test_a_printed_report_shows_its_numbers_on_few_sheets(report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    assert "@page" in text
+    assert "break-inside: avoid" in text
+
+
+AXIS = "[...Bokeh.documents[0]._all_models.values()].find((model) => 'axis_label_text_color' in model.attributes).axis_label_text_color"
+LOOKS = {"light": ("rgb(255, 255, 255)", "#333333"), "dark": ("rgb(18, 18, 18)", "#d0d0d0")}
+
+
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_report_opens_offline_in_both_looks(report: Path, quiet_page, wait_for_pictures, scheme: str) -> None:
+def test_the_report_opens_offline_in_both_looks_and_fits_a_phone(report: Path, quiet_page, wait_for_pictures) -> None:
     quiet_page.context.set_offline(True)
-    quiet_page.emulate_media(color_scheme=scheme)
     quiet_page.goto(report.as_uri())
     wait_for_pictures(5)
-    paper = quiet_page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
-    assert paper == ("rgb(255, 255, 255)" if scheme == "light" else "rgb(18, 18, 18)")
     assert quiet_page.title() == "Overview of made-study"
-    axis = "[...Bokeh.documents[0]._all_models.values()].find((model) => 'axis_label_text_color' in model.attributes).axis_label_text_color"
-    quiet_page.wait_for_function(f"{axis} === '{'#333333' if scheme == 'light' else '#d0d0d0'}'")
-
-
-@pytest.mark.browser
-def test_the_report_fits_a_phone(report: Path, quiet_page, wait_for_pictures) -> None:
+    for scheme, (paper, text) in LOOKS.items():
+        quiet_page.emulate_media(color_scheme=scheme)
+        assert quiet_page.evaluate("getComputedStyle(document.documentElement).backgroundColor") == paper
+        quiet_page.wait_for_function(f"{AXIS} === '{text}'")
     quiet_page.set_viewport_size({"width": 390, "height": 844})
-    quiet_page.goto(report.as_uri())
-    wait_for_pictures(5)
-    assert quiet_page.evaluate("document.documentElement.scrollWidth") <= 390
+    quiet_page.wait_for_function("document.documentElement.scrollWidth <= 390")
     quiet_page.locator("#loyalty_by_day summary").click()
     assert quiet_page.locator("#loyalty_by_day table").is_visible()

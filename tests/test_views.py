@@ -11,6 +11,7 @@ from made_study import SEGMENTS, MadeStudy, make_empty_study, make_study
 
 from motkit import views
 from motkit.errors import SchemaError, SettingError
+from motkit.showing import label_names, say_name
 
 ALL_VIEWS = (
     views.overview,
@@ -109,10 +110,66 @@ def test_segments_of_two_columns_are_hidden_column_by_column() -> None:
     assert views.list_segments(_with(study, onboarding_summary=pl.concat(parts))) == ("all", "city: x", "plan: a", "plan: b")
 
 
+MADE = make_study()
+
+
+def _split(parts: dict[str, int], left_out: int) -> MadeStudy:
+    """A study with these segments; the curve is the same for all of them."""
+    study, row = MADE, MADE.table("onboarding_summary").head(1)
+    counts = {"all": sum(parts.values())} | parts
+    summary = pl.concat([row.with_columns(segment=pl.lit(name), customers=pl.lit(n, pl.Int64)) for name, n in counts.items()])
+    everybody = {name: study.table(name).filter(pl.col("segment") == "all") for name in ("onboarding_curve", "loyalty_curve")}
+    curves = {name: pl.concat([curve.with_columns(segment=pl.lit(part)) for part in counts]) for name, curve in everybody.items()}
+    reasons = pl.DataFrame({"reason": ["no start"], "customers": [left_out]})
+    return _with(study, onboarding_summary=summary, onboarding_left_out=reasons, **curves)
+
+
+def test_a_tiny_segment_does_not_take_a_large_one_where_the_total_can_stay_unknown() -> None:
+    study = _split({"web": 1300, "app": 320, "phone": 5}, left_out=40)
+    assert views.list_segments(study) == ("web", "app")
+    shown = views.loyalty_by_day(study)
+    assert set(shown.table["segment"]) == {"web", "app"}
+    assert "n = 1,620 customers (web 1,300, app 320)" in shown.footing
+    assert "Everybody together is not drawn" in shown.footing
+    assert "40" not in shown.footing.split("Followed")[0]
+    with pytest.raises(SettingError, match="no 'all'"):
+        views.loyalty_by_day(study, ["all"])
+    figures = views.overview(study).table.filter(pl.col("figure").str.starts_with("stay"))
+    assert figures["rests_on"][0].endswith("n = at least 1,620")
+
+
+@pytest.mark.parametrize(
+    ("parts", "left_out", "shown"),
+    [
+        ({"web": 1300, "app": 320, "phone": 5}, 0, ("all", "web")),  # the log's number of customers is the total
+        ({"web": 1300, "app": 100, "phone": 5}, 40, ("all", "web")),  # under a tenth: everybody is worth more
+        ({"web": 130, "app": 32, "phone": 5}, 40, ("all", "web")),  # five of 167 move a share by more than its rounding
+        ({"c: web": 1300, "c: app": 320, "c: phone": 5, "p: a": 800, "p: b": 825}, 40, ("all", "c: web", "p: b", "p: a")),  # a and b add up to the total
+    ],
+)
+def test_where_the_total_can_be_had_the_next_smallest_segment_is_hidden(parts: dict[str, int], left_out: int, shown: tuple[str, ...]) -> None:
+    study = _split(parts, left_out)
+    if "p: a" in parts:
+        summary = study.table("onboarding_summary").with_columns(pl.when(pl.col("segment") == "all").then(1625).otherwise("customers").alias("customers"))
+        study = _with(study, onboarding_summary=summary)
+    assert views.list_segments(study) == shown
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(11, 3000), min_size=1, max_size=4), st.integers(1, 10), st.integers(1, 10), st.integers(11, 60))
+def test_with_everybody_withheld_nothing_shown_depends_on_the_size_of_the_tiny_segment(sizes: list[int], tiny: int, other: int, left_out: int) -> None:
+    parts = {f"part {place}": n for place, n in enumerate(sizes)}
+    one, two = _split({**parts, "phone": tiny}, left_out), _split({**parts, "phone": other}, left_out + tiny - other)
+    if "all" not in views.list_segments(one):
+        for view in (views.overview, views.onboarding_by_day, views.loyalty_by_day):
+            assert str(view(one)) == str(view(two))
+            assert view(one).table.equals(view(two).table)
+
+
 def test_what_is_hidden_does_not_depend_on_the_filter(study: MadeStudy) -> None:
     whole = views.sessions_by_week(study).table
-    one = views.sessions_by_week(study, ["call centre"]).table
-    assert whole.filter(pl.col("channel") == "call centre").equals(one)
+    one = views.sessions_by_week(study, ["call_centre"]).table
+    assert whole.filter(pl.col("channel") == "call_centre").equals(one)
     assert one["hidden"].to_list().count("fewer than 11") > 0
     assert one.filter(pl.col("hidden") != "")["sessions"].null_count() == one.filter(pl.col("hidden") != "").height
 
@@ -131,6 +188,38 @@ def test_no_small_group_can_be_read_off_the_total(counts: list[int], min_cell: i
         assert sum(gone) >= min_cell
     if not any(0 < n < min_cell for n in counts):
         assert gone == []
+
+
+def test_names_are_shown_in_words_and_chosen_as_they_are(study: MadeStudy) -> None:
+    weekly = views.sessions_by_week(study, ["call_centre"])
+    assert set(weekly.table["channel"]) == {"call_centre"}
+    shown = weekly._repr_html_()
+    assert "call centre" in shown
+    assert "call_centre" not in f"{shown}{weekly}"
+    manifest = study.manifest | {"settings": study.manifest["settings"] | {"onboarding": {"churn": ["account_closed"]}}}
+    assert 'A customer has left at "account closed".' in views.loyalty_by_day(replace(study, manifest=manifest)).footing
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text("ab_ ", min_size=1, max_size=4), max_size=6, unique=True))
+def test_every_name_has_a_label_of_its_own(names: list[str]) -> None:
+    labels = label_names(names)
+    assert sorted(labels.values()) == sorted(names)
+    assert all(words in (say_name(name), name) for words, name in labels.items())
+
+
+UNCHECKED = "not been checked yet against what customers did later"
+
+
+def test_wherever_scores_are_shown_it_is_said_that_they_are_not_checked(study: MadeStudy) -> None:
+    for view in (views.engagement_levels, views.engagement_distribution):
+        assert UNCHECKED in view(study).sentence
+        assert UNCHECKED in view(_with(study, engagement=study.table("engagement").drop("basis"))).sentence
+    card = views.overview(study).table.filter(pl.col("figure") == "highly engaged")["rests_on"][0]
+    assert "not checked yet against what customers did later" in card
+    checked = _with(study, engagement=study.table("engagement").with_columns(basis=pl.lit("chance to stay")))
+    assert "The score rests on: chance to stay." in views.engagement_levels(checked).sentence
+    assert "not checked" not in str(views.overview(checked))
 
 
 def test_row_order_of_the_study_does_not_matter(study: MadeStudy) -> None:
@@ -180,5 +269,5 @@ def test_a_table_of_another_form_is_refused_with_all_its_faults() -> None:
 
 
 def test_an_unknown_channel_is_told_with_those_that_there_are(study: MadeStudy) -> None:
-    with pytest.raises(SettingError, match=r"no 'fax'; the study has no 'telex'(.|\n)*Choose from web, app, store, call centre"):
+    with pytest.raises(SettingError, match=r"no 'fax'; the study has no 'telex'(.|\n)*Choose from web, app, store, call_centre"):
         views.sessions_by_week(study, ["fax", "web", "telex"])

@@ -1,7 +1,9 @@
 """Serving the pages of a study. Panel is imported only when a page is served."""
 
 import logging
+import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from motkit.errors import SettingError
@@ -28,17 +30,37 @@ def _free_port(address: str, port: int) -> int:
         return int(probe.getsockname()[1])
 
 
+EVERYWHERE = ("0.0.0.0", "::")
+
+
+def _origins(address: str, port: int, allow: Sequence[str] = ()) -> list[str]:
+    """The hosts that a page may be opened under: the address that is served, and those allowed by name.
+
+    A page of another site that is open in the same browser is refused. Raises `SettingError` for what is not HOST or
+    HOST:PORT; a pattern such as `*` is neither.
+    """
+    wrong = [name for name in allow if not re.fullmatch(r"[A-Za-z0-9.-]+(:[1-9]\d{0,4})?", name)]
+    if wrong:
+        hint = "Name what readers type in the browser, for instance: --allow reports.example.org:8080"
+        raise SettingError("allow", [f"{name!r} is not HOST:PORT" for name in wrong], hint)
+    here = [HOST, "localhost"] if address in (HOST, "localhost", *EVERYWHERE) else []
+    hosts = [f"{name}:{port}" for name in (*here, address) if ":" not in name]
+    return list(dict.fromkeys([*hosts, *(name.lower() for name in allow)]))
+
+
 def serve(
     study_path: str | Path,  # the folder of a study
     port: int = PORT,  # 0 takes any that is free
     address: str = HOST,  # only this machine by default; '0.0.0.0' shows it to the network, without a login
     open_browser: bool = False,  # whether to open the page in the browser
+    allow: Sequence[str] = (),  # further HOST:PORT that readers type to come here, e.g. a proxy's; HOST alone for its usual port
 ) -> None:
     """Serve the pages of a study until Ctrl+C; print the address once it answers.
 
     `/liveness` tells a watcher that the server lives. Raises `StudyError` if there is no study, `SettingError` if the
-    port is taken, `MissingExtraError` without the extra `apps`.
+    port is taken or a host of `allow` cannot be read, `MissingExtraError` without the extra `apps`.
     """
+    _origins(address, port, allow)  # a typing error is told before anything is loaded
     port = _free_port(address, port)
     from motkit.overview_page import make_page
 
@@ -47,8 +69,8 @@ def serve(
     from panel.io.server import get_server
     from tornado.httpclient import AsyncHTTPClient
 
-    local = f"http://{HOST if address in ('0.0.0.0', '::', 'localhost') else address}:{port}"
-    origins = [f"{HOST}:{port}", f"localhost:{port}"] if address in (HOST, "localhost") else ["*"]
+    local = f"http://{HOST if address in (*EVERYWHERE, 'localhost') else address}:{port}"
+    origins = _origins(address, port, allow)
     logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)  # a reader who leaves early is no news
     try:
         server = get_server({"/": page}, port=port, address=address, title="motkit", liveness=True, websocket_origin=origins)
@@ -58,6 +80,8 @@ def serve(
     async def tell() -> None:
         await AsyncHTTPClient().fetch(f"{local}/liveness", request_timeout=60)
         print(f"The study {study_path} is shown at {local}/ (Ctrl+C ends it).", flush=True)
+        if address in EVERYWHERE and not allow:
+            print(f"Readers on other machines are let in by the name that they type: --allow NAME:{port}", flush=True)
         if open_browser:
             server.show("/")
 

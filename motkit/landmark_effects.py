@@ -6,13 +6,13 @@
 __all__ = ['LandmarkCounts', 'count_after', 'sum_lost', 'comparable_weight', 'choose_horizon', 'compare_arms_after',
            'score_changing_ratio', 'ratio_by_window', 'fit_counts', 'Shape', 'describe_shape']
 
-# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #bf9a8495
+# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #ba97dafa
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.special import chdtrc, ndtr, ndtri
+from scipy.special import chdtrc, ndtri
 
 from .curves import Array
 from .hazards import spline_columns
@@ -78,7 +78,7 @@ def sum_lost(
     spread = own**2 * h1 * (1 - h1) + others**2 * h2 * (1 - h2) - 2 * own * others * h1 * h2
     return total, (spread / n).sum(axis=2)
 
-# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #bfae6ec8
+# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #e6a7e6de
 _HORIZONS = (365, 180, 90, 60, 30, 14, 7)
 
 
@@ -105,9 +105,12 @@ def compare_arms_after(
     horizon: float | None,  # days since the landmark; None if there is none
     in_days: bool,  # True: restricted mean days; False: share lost
     confidence: float = 0.95,
-) -> pl.DataFrame:  # one row: `horizon_days, [rmst or risk]_late, .._on_time, difference, std_error, ci_low, ci_high, p_value, ...`
-    """Late less on time, standardised to the mix of strata on the landmark day; null where it cannot be known."""
-    name, row = ("rmst" if in_days else "risk"), dict.fromkeys(("late", "on_time", "difference", "std_error", "ci_low", "ci_high", "p_value"))
+) -> pl.DataFrame:  # one row: `horizon_days, [rmst or risk]_late, .._on_time, difference, std_error, ci_low, ci_high, ...`
+    """Late less on time, standardised to the mix of strata on the landmark day; null where it cannot be known.
+
+    There is no p-value: for a day that was searched for, only that of the search is one.
+    """
+    name, row = ("rmst" if in_days else "risk"), dict.fromkeys(("late", "on_time", "difference", "std_error", "ci_low", "ci_high"))
     weight = comparable_weight(counts, horizon) if horizon is not None else np.zeros(len(counts.n))
     share = float(weight.sum() / max(counts.n.sum(), 1e-300))
     if horizon is not None and weight.sum() > 0:
@@ -117,8 +120,7 @@ def compare_arms_after(
         arms = horizon - arms if in_days else arms
         gap, error = float(arms[1] - arms[0]), float(spread.sum() ** 0.5)
         z = float(ndtri(0.5 + confidence / 2))
-        p = float(2 * ndtr(-abs(gap) / error)) if error > 0 else None
-        values = (float(arms[1]), float(arms[0]), gap, error, gap - z * error, gap + z * error, p)
+        values = (float(arms[1]), float(arms[0]), gap, error, gap - z * error, gap + z * error)
         row = dict(zip(row, values, strict=True))
     named = {"late": f"{name}_late", "on_time": f"{name}_on_time"}
     numbers = {named.get(key, key): value for key, value in row.items()}

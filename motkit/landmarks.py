@@ -103,7 +103,7 @@ class Cells:
         used = np.bincount(one) > 0
         return (np.cumsum(used) - 1)[one], int(used.sum())
 
-# %% ../nbs/30_loyalty/34_landmarks.ipynb #1d8b7868
+# %% ../nbs/30_loyalty/34_landmarks.ipynb #0b744c93
 def _count(table: Table, days: dict[str, str], event: str, others: Sequence[str], weight: str | None) -> pl.DataFrame:
     """Count the rows by what matters: one group-by, in whatever engine holds the table."""
     schema = table.lazy().collect_schema()
@@ -115,9 +115,10 @@ def _count(table: Table, days: dict[str, str], event: str, others: Sequence[str]
     weights = [] if weight is None else [pl.col(weight).alias("_weight")]
     rows = table.lazy().select(*(expression.alias(column) for column, expression in texts.items()), *keys, *weights)
     cells = rows.group_by(*others, "_entry", "_exit", "_kind", "_onboarded").agg(n).collect()
-    return cells.with_columns(pl.col("_entry", "_exit", "_kind", "_onboarded").cast(pl.Float64)).filter(pl.col("_n") != 0)
+    cells = cells.with_columns(pl.col("_entry", "_exit", "_kind", "_onboarded").cast(pl.Float64)).filter(pl.col("_n") != 0)
+    return cells.with_columns(pl.when(pl.col("_onboarded").is_finite()).then("_onboarded"))
 
-# %% ../nbs/30_loyalty/34_landmarks.ipynb #6df2ef2e
+# %% ../nbs/30_loyalty/34_landmarks.ipynb #f93e5717
 def read_cells(
     table: Table,  # one row per customer
     entry: str | None = "entry_day",  # column: day from which the customer was under observation; None: all from day 0
@@ -150,7 +151,7 @@ def read_cells(
         place = {value: number for number, value in enumerate(labels[column])}
         codes[column] = counts[column].cast(text.dtype).replace_strict(list(place), list(place.values()), return_dtype=pl.Int64).to_numpy()
     begin, end, n = (counts[name].to_numpy() for name in ("_entry", "_exit", "_n"))
-    never_on = counts["_onboarded"].fill_null(float("inf")).fill_nan(float("inf")).to_numpy()
+    never_on = counts["_onboarded"].fill_null(float("inf")).to_numpy()
     return Cells(begin, end, counts["_kind"].cast(pl.Int64).to_numpy(), never_on, n, codes, labels), warned
 
 # %% ../nbs/30_loyalty/34_landmarks.ipynb #7affc900

@@ -18,7 +18,7 @@ from .schema import EVENTS, ONBOARDING, check_table
 from .sessions import split_sessions
 from .survival import cumulative_incidence, kaplan_meier, survival_quantiles
 
-# %% ../nbs/30_loyalty/32_onboarding.ipynb #0231ccfe
+# %% ../nbs/30_loyalty/32_onboarding.ipynb #d1bed220
 _Names = str | Sequence[str] | None
 _RESERVED = {"customer_id", "timestamp", *ONBOARDING}
 
@@ -28,19 +28,22 @@ def _as_names(names: _Names) -> tuple[str, ...]:
 
 
 def _design_faults(
-    start: tuple[str, ...], milestone: tuple[str, ...], churn: tuple[str, ...],
-    churn_after_days: float | None, by: tuple[str, ...], has: Sequence[str],
-) -> list[str]:  # fmt: skip
+    named: dict[str, tuple[str, ...]],  # 'milestone', 'churn', 'start' and 'lost' with their events
+    churn_after_days: float | None,
+    by: tuple[str, ...],
+    has: Sequence[str],  # columns
+) -> list[str]:
     """Say everything that makes the question unanswerable, from names alone."""
-    pairs = [("milestone", milestone, "churn", churn), ("start", start, "milestone", milestone), ("start", start, "churn", churn)]
-    faults = [f"{sorted(set(x) & set(y))} is both `{a}` and `{b}`" for a, x, b, y in pairs if set(x) & set(y)]
-    if not churn and churn_after_days is None:
+    pairs = [("milestone", "churn"), ("start", "milestone"), ("start", "churn"), ("lost", "churn"), ("lost", "milestone"), ("start", "lost")]
+    both = {(a, b): sorted(set(named.get(a, ())) & set(named.get(b, ()))) for a, b in pairs}
+    faults = [f"{events} is both `{a}` and `{b}`" for (a, b), events in both.items() if events]
+    if not named.get("churn") and churn_after_days is None:
         faults.append("it is not said when a customer has left")
     faults += [f"there is no column `{column}` to split by" for column in by if column not in has]
     faults += [f"`{column}` cannot be split by" for column in by if column in _RESERVED]
     return faults
 
-# %% ../nbs/30_loyalty/32_onboarding.ipynb #db48a196
+# %% ../nbs/30_loyalty/32_onboarding.ipynb #e3551a8f
 _US = pl.col("timestamp").to_physical()
 
 
@@ -53,9 +56,9 @@ def _find_instants(
     log: pl.LazyFrame,  # columns of `EVENTS`
     start: tuple[str, ...],  # events that start the clock; () for the first event
     starts: pl.DataFrame | None,  # `customer_id, timestamp` of starts that are known from elsewhere
-    ends: dict[str, tuple[str, ...]],  # 'milestone' and 'churn' with their events
+    ends: dict[str, tuple[str, ...]],  # 'milestone', 'churn' and 'gone' with their events
     as_of_us: int,
-) -> pl.DataFrame:  # `customer_id, start, milestone, churn, early`, instants in microseconds
+) -> pl.DataFrame:  # `customer_id, start, milestone, churn, gone, early`, instants in microseconds
     """Find each customer's instants; `early` says that a milestone or end before the start was not counted."""
     known, always = _US.le(as_of_us), pl.lit(True)
     firsts = {name: _first(names, known) for name, names in ends.items()}
@@ -112,28 +115,51 @@ def _add_silence(log: pl.LazyFrame, people: pl.DataFrame, churn_after_days: floa
     silent = pl.when(window.end - since > silence_us).then(since + silence_us)
     return people.with_columns(silent=silent, lost=(before & nothing).fill_null(False))
 
-# %% ../nbs/30_loyalty/32_onboarding.ipynb #bf3598ce
+# %% ../nbs/30_loyalty/32_onboarding.ipynb #7bc854be
+_FILLED_LATER = 0.05  # share of customers; above it a column is refused
+
+
 def _known_at_start(
     events: pl.LazyFrame,  # columns of `EVENTS` and of `by`
     people: pl.DataFrame,  # `customer_id, start`
     start: tuple[str, ...],  # events that start the clock; () for any event
     starts: pl.DataFrame | None,  # starts that are known from elsewhere, perhaps with some of `by`
     by: tuple[str, ...],
-) -> pl.DataFrame:  # `customer_id` and the columns of `by`, null where nothing was known at the start
-    """Read the columns of `by` as they were at the start."""
-    own = people.select("customer_id", _start="start")
-    here = pl.col("event").is_in(list(start)) if start else pl.lit(True)
-    sources = [(events.filter(here), [column for column in by if starts is None or column not in starts.columns])]
-    if starts is not None:
-        sources.append((starts.lazy(), [column for column in by if column in starts.columns]))
-    for rows, columns in sources:
-        if columns:
-            at_start = rows.join(own.lazy().select("customer_id", "_start"), on="customer_id").filter(pl.col("_start").eq(_US))
-            found = at_start.group_by("customer_id").agg(pl.col(columns).min()).collect()
-            own = own.join(found, on="customer_id", how="left")
-    return own.select("customer_id", *by)
+) -> tuple[pl.DataFrame, dict[str, tuple[int, int]]]:  # `customer_id` and `by`; column -> customers filled later, changed
+    """Read the columns of `by` as they were at the start (null where unknown), and count what came later."""
+    own, later = people.select("customer_id", _start="start"), {}
+    given = [column for column in by if starts is not None and column in starts.columns]
+    logged = [column for column in by if column not in given]
+    if starts is not None and given:
+        at_start = starts.join(own, on="customer_id").filter(pl.col("_start").eq(_US))
+        own = own.join(at_start.group_by("customer_id").agg(pl.col(given).min()), on="customer_id", how="left")
+    if logged:
+        rows = events.join(own.lazy().select("customer_id", "_start"), on="customer_id").filter(pl.col("_start").le(_US))
+        at = pl.col("_start").eq(_US) & (pl.col("event").is_in(list(start)) if start else pl.lit(True))
+        first = [pl.col(column).filter(at).min() for column in logged]
+        after = [pl.col(column).filter(~at).min().alias(f"_min_{column}") for column in logged]
+        after += [pl.col(column).filter(~at).max().alias(f"_max_{column}") for column in logged]
+        found = rows.group_by("customer_id").agg(*first, *after).collect()
+        for column in logged:
+            here, low, high = pl.col(column), pl.col(f"_min_{column}"), pl.col(f"_max_{column}")
+            filled, changed = here.is_null() & low.is_not_null(), (low != here) | (high != here)
+            later[column] = found.select(filled.sum(), changed.fill_null(False).sum()).row(0)
+        own = own.join(found.select("customer_id", *logged), on="customer_id", how="left")
+    return own.select("customer_id", *by), later
 
-# %% ../nbs/30_loyalty/32_onboarding.ipynb #9372c56e
+
+def _judge_columns(later: dict[str, tuple[int, int]], customers: int) -> list[str]:
+    """Refuse columns that were filled later, and note those that changed. Raises `DesignError`."""
+    faults = [
+        f"`{column}` is empty at the start and filled later for {filled:,} of {customers:,} customers, so it is made from later behaviour"
+        for column, (filled, _) in later.items() if filled > _FILLED_LATER * customers
+    ]  # fmt: skip
+    if faults:
+        raise DesignError("onboarding_table", faults, "Split by what was known at the start, e.g. a column of the profile in the table of starts.")
+    notes = [f"`{column}` changes after the start for {changed:,} customers; the value at the start is used" for column, (_, changed) in later.items() if changed]
+    return notes + [f"`{column}` is not known at the start for {filled:,} customers, only later" for column, (filled, _) in later.items() if filled]
+
+# %% ../nbs/30_loyalty/32_onboarding.ipynb #71d05856
 LEFT_OUT = (
     "no start event",
     "start after as_of",
@@ -149,20 +175,21 @@ def _day(us: pl.Expr) -> pl.Expr:
 
 
 def _reckon_days(
-    people: pl.DataFrame,  # `customer_id, start, milestone, churn, silent, lost`, instants in microseconds
+    people: pl.DataFrame,  # `customer_id, start, milestone, churn, gone, silent, lost`, instants in microseconds
     window: _Window,
     known_before: bool,  # are milestones before the log known?
-    enter_at_milestone: bool = False,  # where they are not, enter on the day of the milestone
+    enter_at_milestone: bool = True,  # where they are not, enter on the day of the milestone
 ) -> pl.DataFrame:  # with `entry_day, exit_day, event_kind, onboarded_day` and `reason` (null: kept)
     """Turn instants into days, and say who cannot be followed and why."""
     left = pl.min_horizontal("churn", "silent")
-    out = left.fill_null(window.end)
+    out = pl.min_horizontal(left, "gone", pl.lit(window.end))
+    churned = left.is_not_null() & (left <= out)
     unsure = (pl.col("start") < window.log) & pl.lit(not known_before)
     entered = pl.max_horizontal(pl.col("start"), pl.lit(window.entry), pl.when(unsure & enter_at_milestone).then("milestone"))
     people = people.with_columns(
         entry_day=_day(entered),
         exit_day=_day(out),
-        event_kind=left.is_not_null().cast(pl.Int8),
+        event_kind=churned.fill_null(False).cast(pl.Int8),
         onboarded_day=_day(pl.when(pl.col("milestone") <= out).then(pl.col("milestone"))),
     )
     hidden = unsure & pl.col("milestone").is_null()
@@ -236,28 +263,32 @@ def follow_up(
     joined = summary.join(medians, on=groups) if groups else pl.concat([summary, medians], how="horizontal")
     return joined.select(pl.exclude("follow_up_max_days"), "follow_up_max_days").sort(groups or "customers")
 
-# %% ../nbs/30_loyalty/32_onboarding.ipynb #6a2cf1a4
+# %% ../nbs/30_loyalty/32_onboarding.ipynb #da36acd3
 def _notes(people: pl.DataFrame, window: _Window) -> tuple[str, ...]:
     """What was decided on the way, as sentences with counts."""
     kept = people.filter(pl.col("reason").is_null())
-    shown = kept.filter((pl.col("start") < window.log) & (pl.col("entry_day") < pl.col("onboarded_day")))
+    before = kept.filter(pl.col("start") < window.log)
+    shown = before.filter(pl.col("entry_day") < pl.col("onboarded_day"))
+    at_milestone = before.filter(pl.col("entry_day") == pl.col("onboarded_day"), pl.col("entry_day") > _day(pl.lit(window.entry)))
     counts = {
         "customers have a milestone or an end before their start, which is not counted": people["early"].sum(),
         "customers enter late, because they started before observation began": (kept["entry_day"] > 0).sum(),
-        "of those are known to be onboarded only because the log shows it later; see `enter_at_milestone`": shown.height,
+        "of those enter on the day of their milestone, because they are known only for having lived to show it": at_milestone.height,
+        "of those were onboarded after the log began": shown.height,
     }
     notes = [f"{n:,} {what}" for what, n in counts.items() if n]
     notes += [f"no event of `{name}` was seen" for name in ("milestone",) if people.height and people[name].is_null().all()]
     return tuple(notes)
 
 
-def _as_result(people: pl.DataFrame, known: pl.DataFrame, as_of: datetime, window: _Window) -> OnboardingTable:
+def _as_result(people: pl.DataFrame, known: pl.DataFrame, as_of: datetime, window: _Window, notes: list[str]) -> OnboardingTable:
     """Part those who are kept from those who are left out, and count both."""
     kept = people.filter(pl.col("reason").is_null()).select(pl.col(name).cast(kind) for name, kind in ONBOARDING.items())
     counts = people.group_by("reason").agg(customers=pl.len().cast(pl.Int64))
     left_out = pl.DataFrame({"reason": LEFT_OUT}).join(counts, on="reason", how="left", maintain_order="left")
     table = kept.join(known, on="customer_id", how="left").sort("customer_id")
-    return OnboardingTable(table, left_out.with_columns(pl.col("customers").fill_null(0)), people.height, _notes(people, window), as_of)
+    left_out = left_out.with_columns(pl.col("customers").fill_null(0))
+    return OnboardingTable(table, left_out, people.height, (*_notes(people, window), *notes), as_of)
 
 # %% ../nbs/30_loyalty/32_onboarding.ipynb #7e7e6e99
 def _read_start(start: "str | Sequence[str] | _Rows | None") -> tuple[tuple[str, ...], pl.DataFrame | None]:
@@ -296,7 +327,7 @@ def _add_onboarded_before(people: pl.DataFrame, starts: pl.DataFrame | None, win
     earliest = pl.min_horizontal(pl.col("milestone"), known)
     return people.join(given, on="customer_id", how="left").with_columns(milestone=earliest).drop("onboarded_at")
 
-# %% ../nbs/30_loyalty/32_onboarding.ipynb #db187ac8
+# %% ../nbs/30_loyalty/32_onboarding.ipynb #64c1eaed
 def onboarding_table(
     events: pl.DataFrame | pl.LazyFrame,  # one row per event, columns of `EVENTS`; any order
     start: str | Sequence[str] | pl.DataFrame | pl.LazyFrame | None,  # event names; None: the first event; or a table
@@ -306,20 +337,21 @@ def onboarding_table(
     *,
     as_of: datetime | date,  # end of observation: later events are not used
     by: _Names = None,  # columns whose value at the start is carried along
+    lost: _Names = None,  # events that end observation without churn, e.g. 'tracking_opted_out'
     observed_from: datetime | date | None = None,  # start of observation; None: the first event of the log
-    enter_at_milestone: bool = False,  # who started before the log enters only when the log shows the milestone
+    enter_at_milestone: bool = True,  # who started before the log enters when the log shows the milestone
     gap_minutes: float = 30.0,  # silence that ends a session, in minutes; for `milestone=None`
 ) -> OnboardingTable:  # `.table` (`ONBOARDING` and `by`), `.left_out`, `.customers`, `.notes`
     """Follow each customer from the start to the milestone, to churn, or to the end of observation.
 
     A table of starts has `customer_id, timestamp`, and may have `onboarded_at` and columns of `by`.
-    Raises `DesignError` for a design that looks into the future, `SchemaError`, `SettingError`.
+    Raises `DesignError` for a design or a column of `by` that looks into the future, `SchemaError`, `SettingError`.
     """
     names, starts = _read_start(start)
-    columns, named = _as_names(by), {"milestone": _as_names(milestone), "churn": _as_names(churn)}
+    columns, named = _as_names(by), {"milestone": _as_names(milestone), "churn": _as_names(churn), "gone": _as_names(lost)}
     check_table(events, EVENTS, "events")
     has = events.collect_schema().names() + (starts.columns if starts is not None else [])
-    if faults := _design_faults(names, named["milestone"], named["churn"], churn_after_days, columns, has):
+    if faults := _design_faults({**named, "start": names, "lost": named["gone"]}, churn_after_days, columns, has):
         raise DesignError("onboarding_table", faults, "Name a start, another milestone, and `churn=` or `churn_after_days=`.")
     if churn_after_days is not None and not 0 < churn_after_days < float("inf"):
         raise SettingError("churn_after_days", f"it is {churn_after_days}, needs a number above 0", "Type `churn_after_days=30`.")
@@ -332,7 +364,8 @@ def onboarding_table(
         people = people.drop("milestone").join(second, on="customer_id", how="left")
     people = _add_onboarded_before(_add_silence(log, people, churn_after_days, window), starts, window)
     people = _reckon_days(people, window, starts is not None and "onboarded_at" in starts.columns, enter_at_milestone)
-    return _as_result(people, _known_at_start(events.lazy(), people, names, starts, columns), end, window)
+    known, later = _known_at_start(events.lazy(), people, names, starts, columns)
+    return _as_result(people, known, end, window, _judge_columns(later, people.height))
 
 # %% ../nbs/30_loyalty/32_onboarding.ipynb #59a5ed3e
 _RESTS_ON = {"customers": "n", "follow_up_median_days": "follow_up_median_days", "follow_up_max_days": "follow_up_max_days"}

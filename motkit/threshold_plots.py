@@ -44,7 +44,7 @@ def _quiet(plot: Any, element: Any) -> None:
 def _finish(element: Any, x: str, y: str, title: str, **opts: Any) -> Any:
     return element.opts(xlabel=x, ylabel=y, title=title, responsive=True, min_width=300, height=300, show_grid=True, hooks=[_quiet], **opts)
 
-# %% ../nbs/30_loyalty/345_threshold_plots.ipynb #6c856b20
+# %% ../nbs/30_loyalty/345_threshold_plots.ipynb #85ba69da
 def plot_scan(
     scan: pl.DataFrame,  # `day, lr, log_hr, ...`
     confidence_set: Sequence[float],
@@ -64,8 +64,9 @@ def plot_scan(
     limit = hv.HLine(2 * np.log(1 - np.sqrt(confidence))).opts(color=_ORANGE, line_dash="dashed", line_width=1)
     best = float(day[int(lost.argmax())])
     ratio = "" if ratio_ci is None else f", hazard ratio {ratio_ci[0]:.2f} to {ratio_ci[1]:.2f}"
+    xlim = (0, max([float(day.max()), *shape_curve["onboarded_day"].to_list()]) + 1)
     title = f"Best day {best:g}{ratio}; orange: days compatible with the data ({confidence:.0%})"
-    upper = _finish(limit * line * points * chosen, "candidate day", "likelihood ratio, less the best", title)
+    upper = _finish(limit * line * points * chosen, "candidate day", "likelihood ratio, less the best", title, xlim=xlim)
     if not shape_curve.height:
         return upper
     x, middle, low, high = (shape_curve[name].to_numpy() for name in ("onboarded_day", "log_hr", "ci_low", "ci_high"))
@@ -73,8 +74,8 @@ def plot_scan(
     ratios = band * hv.Curve((x, np.exp(middle)), "onboarded", "ratio").opts(color=_BLUE, line_width=2)
     ratios = ratios * hv.HLine(1.0).opts(color=_GREY, line_width=1)
     ratios = ratios * hv.VLine(best).opts(color=_ORANGE, line_dash="dashed", line_width=1)
-    lower = _finish(ratios, f"day of onboarding ({x[-1]:g}: later or never)", "hazard ratio, log scale", "Churn by day of onboarding, against the median day", logy=True)
-    return (upper + lower).cols(1)
+    lower = _finish(ratios, f"day of onboarding ({x[-1]:g}: later or never)", "hazard ratio, log scale", "Churn by day of onboarding, against the median day", logy=True, xlim=xlim)
+    return (upper + lower).cols(1).opts(toolbar=None)
 
 # %% ../nbs/30_loyalty/345_threshold_plots.ipynb #1059576d
 def plot_share_churned(

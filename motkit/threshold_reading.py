@@ -17,7 +17,7 @@ from .landmark_effects import Shape
 from .landmarks import Cells
 from .threshold_search import Rules, Search
 
-# %% ../nbs/30_loyalty/344_threshold_reading.ipynb #6bee783d
+# %% ../nbs/30_loyalty/344_threshold_reading.ipynb #9684b61a
 def _p_text(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
@@ -34,11 +34,12 @@ def _say_effect(found: Search, rules: Rules, risk: pl.DataFrame, rmst: pl.DataFr
     lines = [f"{text} ({within}{rules.confidence:.0%} interval that allows for the search {_range(low, high)})."]
     one, days = risk.row(0, named=True), rmst.row(0, named=True)
     if one["difference"] is not None:
+        mix = f"for the same mix of {' and '.join(strata)}, o" if strata else "o"
         gap, ends = 100 * one["difference"], (100 * one["ci_low"], 100 * one["ci_high"])
         lines.append(
-            f"Of those observed on day {found.day:g}, {one['risk_late']:.1%} of the late ({one['n_late']:,.0f}) and {one['risk_on_time']:.1%} "
+            f"{mix[:1].upper()}{mix[1:]}f those observed on day {found.day:g}, {one['risk_late']:.1%} of the late ({one['n_late']:,.0f}) and {one['risk_on_time']:.1%} "
             f"of the others ({one['n_on_time']:,.0f}) churned within {one['horizon_days']:g} days: {gap:+.1f} percentage points "
-            f"({_range(*ends, 1)}), and {days['difference']:+.1f} days with us ({_range(days['ci_low'], days['ci_high'], 1)})."
+            f"({_range(*ends, 1)}), and {days['difference']:+.1f} days as customers ({_range(days['ci_low'], days['ci_high'], 1)})."
         )
     return lines
 

@@ -140,7 +140,7 @@ class _Source:
     cells: Cells
     columns: dict[str, str | None]  # entry, exit, event, onboarded
 
-# %% ../nbs/30_loyalty/346_thresholds.ipynb #8a1012ca
+# %% ../nbs/30_loyalty/346_thresholds.ipynb #6a2dd127
 _SCAN = dict.fromkeys(("day", "z", "log_hr", "lr", "late", "on_time", "std_error", "events_late", "events_on_time"), pl.Float64)
 _UNSTRATIFIED = dict.fromkeys(("day", "statistic", "hazard_ratio"), pl.Float64)
 
@@ -150,7 +150,13 @@ def _scan_table(found: Search | None) -> pl.DataFrame:
         return pl.DataFrame(schema=_SCAN)
     scan = found.scan
     columns = (scan.days, scan.z, scan.log_hr, scan.lr, found.late, found.on_time, scan.std_error, scan.events_late, scan.events_on_time)
-    return pl.DataFrame(dict(zip(_SCAN, columns, strict=True)), schema=_SCAN)
+    table = pl.DataFrame(dict(zip(_SCAN, columns, strict=True)), schema=_SCAN)
+    return table.cast({"day": pl.Int64}) if (scan.days % 1 == 0).all() else table
+
+
+def _whole(day: float) -> float:
+    """A day as a whole number, if it is one."""
+    return int(day) if day % 1 == 0 else day
 
 
 def _find_days(cells: Cells, candidates: Sequence[float] | None, rules: Rules) -> tuple[Array, Rules]:
@@ -205,7 +211,7 @@ def _no_threshold(cells: Cells, days: Array, rules: Rules) -> tuple[dict[str, An
     return parts | {"windows": ratio_by_window(count_event_days(cells.where(cells.n < 0), [], nothing)), "shape": None,
                     "segments": empty, "unstratified": pl.DataFrame(schema=_UNSTRATIFIED)}, warning  # fmt: skip
 
-# %% ../nbs/30_loyalty/346_thresholds.ipynb #ea201588
+# %% ../nbs/30_loyalty/346_thresholds.ipynb #6f14540a
 _SHAPE = {"model": pl.String, "parameters": pl.Int64, "day": pl.Float64, "lr": pl.Float64, "aic": pl.Float64, "aic_above_best": pl.Float64}
 _CURVE = dict.fromkeys(("onboarded_day", "log_hr", "ci_low", "ci_high"), pl.Float64)
 
@@ -217,10 +223,10 @@ def _numbers(found: Search | None, rules: Rules) -> dict[str, Any]:
         return dict.fromkeys(names) | {"confidence_set": (), "p_method": "none: no day could be tried"}
     plain = found.ratio(found.best, float(ndtri(0.5 + rules.confidence / 2)))
     return {
-        "day": found.day,
-        "confidence_set": tuple(found.region.tolist()),
-        "ci_low": float(found.region.min()),
-        "ci_high": float(found.region.max()),
+        "day": _whole(found.day),
+        "confidence_set": tuple(_whole(day) for day in found.region.tolist()),
+        "ci_low": _whole(float(found.region.min())),
+        "ci_high": _whole(float(found.region.max())),
         "statistic": found.statistic,
         "p_value": found.p_value,
         "p_method": found.p_method,

@@ -263,6 +263,58 @@ def test_observation_that_begins_later_makes_late_entries() -> None:
     assert "1 customers enter late" in repr(result)
 
 
+def test_events_that_end_observation_censor_and_do_not_count_as_churn() -> None:
+    log = log_of(SIGNED, ("a", 24, "order", "web"), ("a", 60, "opt_out", "web"), ("b", 0, "sign_up", "web"), ("b", 30, "cancel", "web"), ("b", 60, "opt_out", "web"))
+    more = log_of(("c", 0, "sign_up", "web"), ("c", 30, "cancel", "web"), ("c", 30, "opt_out", "web"), ("d", 0, "sign_up", "web"), ("d", 50, "opt_out", "web"), ("d", 90, "order", "web"))
+    end = DAY0 + timedelta(days=40)
+    table = onboarding_table(pl.concat([log, more]), "sign_up", "order", churn="cancel", churn_after_days=10, as_of=end, lost="opt_out").table
+    assert table.rows() == [("a", 0, 3, 0, 1), ("b", 0, 2, 1, None), ("c", 0, 2, 1, None), ("d", 0, 3, 0, None)]
+    silent = onboarding_table(log, "sign_up", "order", churn="cancel", churn_after_days=10, as_of=end).table
+    assert silent.row(0) == ("a", 0, 13, 1, 1)
+
+
+def test_a_loss_before_the_silence_is_complete_hides_the_silence() -> None:
+    log = log_of(SIGNED, ("a", 24, "visit", "web"), ("a", 20 * 24, "opt_out", "web"))
+    for lost, expected in ((["opt_out"], (11, 1)), (["opt_out", "visit"], (1, 0))):
+        table = onboarding_table(log, "sign_up", "order", churn_after_days=10, as_of=DAY0 + timedelta(days=40), lost=lost).table
+        assert table.select("exit_day", "event_kind").row(0) == expected
+
+
+def test_late_starters_enter_at_their_milestone_unless_onboarding_is_known() -> None:
+    starts = pl.DataFrame({"customer_id": ["a", "b"], "timestamp": [DAY0 - timedelta(days=10)] * 2}).cast({"timestamp": EVENTS["timestamp"]})
+    log = log_of(("x", 0, "visit", "web"), ("a", 5 * 24, "order", "web"))
+    question = {"milestone": "order", "churn": "cancel", "as_of": DAY0 + timedelta(days=30)}
+    result = onboarding_table(log, starts, **question)
+    assert result.table.rows() == [("a", 15, 40, 0, 15)]
+    assert "1 of those enter on the day of their milestone" in repr(result)
+    assert onboarding_table(log, starts, enter_at_milestone=False, **question).table.rows() == [("a", 10, 40, 0, 15)]
+    known = starts.with_columns(onboarded_at=pl.lit(None, EVENTS["timestamp"]))
+    assert onboarding_table(log, known, **question).table.rows() == [("a", 10, 40, 0, 15), ("b", 10, 40, 0, None)]
+
+
+def many_with(persona: pl.Expr, n: int = 40) -> pl.DataFrame:
+    rows = [row for number in range(n) for row in ((f"c{number:02}", number, "sign_up", "web"), (f"c{number:02}", number + 50, "order", "app"))]
+    return log_of(*rows).with_columns(persona=persona)
+
+
+def test_a_column_that_is_filled_after_the_start_is_refused() -> None:
+    question = {"start": "sign_up", "milestone": "order", "churn": "cancel", "as_of": DAY0 + timedelta(days=30), "by": "persona"}
+    later = many_with(pl.when(pl.col("event") == "order").then(pl.lit("loyal")))
+    with pytest.raises(DesignError, match="`persona` is empty at the start and filled later for 40 of 40 customers"):
+        onboarding_table(later, **question)
+    once = many_with(pl.when((pl.col("event") == "sign_up") & (pl.col("customer_id") == "c00")).then(None).otherwise(pl.lit("new")))
+    result = onboarding_table(once, **question)
+    assert "`persona` is not known at the start for 1 customers, only later" in repr(result)
+    assert result.table["persona"].to_list() == [None] + ["new"] * 39
+
+
+def test_a_column_that_changes_after_the_start_is_noted_and_its_first_value_is_used() -> None:
+    changing = many_with(pl.when(pl.col("event") == "order").then(pl.lit("loyal")).otherwise(pl.lit("new")))
+    result = onboarding_table(changing, "sign_up", "order", churn="cancel", as_of=DAY0 + timedelta(days=30), by=["persona", "channel"])
+    assert result.table.select("persona", "channel").unique().rows() == [("new", "web")]
+    assert "`persona` changes after the start for 40 customers; the value at the start is used" in repr(result)
+
+
 def test_an_empty_log_gives_an_empty_table_with_the_right_schema() -> None:
     result = onboarding_table(as_log([]), None, None, churn="cancel", churn_after_days=3, as_of=DAY0, by="channel")
     assert result.table.schema == pl.Schema({**ONBOARDING, "channel": pl.String})
@@ -275,6 +327,8 @@ REFUSED = [
     ({"milestone": ["order", "sign_up"]}, DesignError, "['sign_up'] is both `start` and `milestone`"),
     ({"start": "cancel"}, DesignError, "['cancel'] is both `start` and `churn`"),
     ({"churn": None}, DesignError, "it is not said when a customer has left"),
+    ({"lost": "cancel"}, DesignError, "['cancel'] is both `lost` and `churn`"),
+    ({"lost": ["order", "sign_up"]}, DesignError, "['sign_up'] is both `start` and `lost`"),
     ({"by": "persona"}, DesignError, "there is no column `persona` to split by"),
     ({"by": "timestamp"}, DesignError, "`timestamp` cannot be split by"),
     ({"as_of": DAY0 - timedelta(days=1)}, DesignError, "`as_of` lies before the log"),

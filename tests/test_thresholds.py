@@ -521,6 +521,10 @@ def test_telco_curves_differ_by_contract_and_hazards_are_not_proportional(real_d
     found = logrank(rows, "tenure", "churned", "contract")
     assert found.statistic == pytest.approx(2352.8725, abs=1e-4)
     assert found.df == 2
+    traits = telco.with_columns(churned=(pl.col("Churn") == "Yes").cast(pl.Int8)).filter(pl.col("tenure") > 0)
+    fit = cox(traits, "tenure", "churned", ["Contract", "MonthlyCharges", "PaperlessBilling", "TechSupport"])
+    whole = fit.proportional_hazards().row(-1, named=True)
+    assert (whole["statistic"], whole["df"]) == (pytest.approx(235.76, abs=0.005), 6)
 
 
 @pytest.mark.data

@@ -5,6 +5,7 @@ import re
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from motkit.errors import SettingError
 
@@ -48,6 +49,18 @@ def _origins(address: str, port: int, allow: Sequence[str] = ()) -> list[str]:
     return list(dict.fromkeys([*hosts, *(name.lower() for name in allow)]))
 
 
+def _ignore_leavers(server: Any) -> None:
+    """Let a reader who leaves while the page is drawn be no news; what else goes wrong is told as before."""
+    from tornado.websocket import WebSocketClosedError
+
+    def tell(loop: Any, context: dict[str, Any]) -> None:
+        if not isinstance(context.get("exception"), WebSocketClosedError):
+            loop.default_exception_handler(context)
+
+    logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)
+    server.io_loop.asyncio_loop.set_exception_handler(tell)
+
+
 def serve(
     study_path: str | Path,  # the folder of a study
     port: int = PORT,  # 0 takes any that is free
@@ -71,7 +84,6 @@ def serve(
 
     local = f"http://{HOST if address in (*EVERYWHERE, 'localhost') else address}:{port}"
     origins = _origins(address, port, allow)
-    logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)  # a reader who leaves early is no news
     try:
         server = get_server({"/": page}, port=port, address=address, title="motkit", liveness=True, websocket_origin=origins)
     except OSError as error:
@@ -85,5 +97,6 @@ def serve(
         if open_browser:
             server.show("/")
 
+    _ignore_leavers(server)
     server.io_loop.add_callback(tell)
     server.run_until_shutdown()

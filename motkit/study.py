@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMAT', 'DEMO_SETTINGS', 'Study', 'open_study', 'run_study', 'run_demo']
 
-# %% ../nbs/65_study/65_study.ipynb #b6f932d1
+# %% ../nbs/65_study/65_study.ipynb #091b399d
 import hashlib
 import json
 import platform
@@ -23,8 +23,9 @@ import polars as pl
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from .counting import Summary
 from .errors import DesignError, StudyError
-from .events import EventLog, Summary, read_events
+from .events import EventLog, read_events
 from .schema import UTC as UTC_TIME
 from .settings import OnboardingSettings, Settings
 from .simulate import DEMO_CUSTOMERS, DEMO_SEED, simulate_customers

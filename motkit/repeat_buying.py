@@ -78,7 +78,7 @@ def _log_likelihood(
     slope = [in_r, in_alpha, both + left / a, psi(trials) - psi(b) + both - left / failed]
     return float(weight @ each), np.array([weight @ part for part in slope]) * np.exp(theta)
 
-# %% ../nbs/30_loyalty/302_repeat_buying.ipynb #9a994cc1
+# %% ../nbs/30_loyalty/302_repeat_buying.ipynb #891fa6ce
 def _numbers(frequency: ArrayLike, recency: ArrayLike, age: ArrayLike) -> tuple[Array, Array, Array]:
     """Three columns as numbers of one length; raises `DesignError` with every kind of row that cannot be."""
     x, last, old = (np.atleast_1d(np.asarray(column, dtype=np.float64)) for column in (frequency, recency, age))
@@ -95,7 +95,7 @@ def _numbers(frequency: ArrayLike, recency: ArrayLike, age: ArrayLike) -> tuple[
         raise DesignError("repeat buying", faults, "Make them with `buying_summary`.")
     return x, last, old
 
-
+# %% ../nbs/30_loyalty/302_repeat_buying.ipynb #989bbe32
 @dataclass(frozen=True)
 class RepeatBuying:
     """Fitted paces (gamma: `r`, `alpha`) and chances to leave (beta: `a`, `b`) of customers without a contract."""
@@ -136,7 +136,7 @@ def _expected(model: RepeatBuying, periods: float, x: Array, recency: Array, age
     still = (a + b - 1) / (a - 1) * (1 - (t / (t + periods)) ** (model.r + x) * hyper)
     return np.asarray(alive * still)
 
-# %% ../nbs/30_loyalty/302_repeat_buying.ipynb #97ff48cc
+# %% ../nbs/30_loyalty/302_repeat_buying.ipynb #4895a444
 def _weights(weight: ArrayLike | None, n: int) -> Array:
     """One weight per row, 1 by default. Raises `DesignError` for weights that are not above or equal 0."""
     w = np.ones(n) if weight is None else np.asarray(weight, dtype=np.float64)
@@ -144,7 +144,7 @@ def _weights(weight: ArrayLike | None, n: int) -> Array:
         raise DesignError("weight", f"needs {n} numbers of 0 or more, not all 0", "Give one weight per row, or none.")
     return w
 
-
+# %% ../nbs/30_loyalty/302_repeat_buying.ipynb #be7434a7
 def fit_bgnbd(
     frequency: ArrayLike,  # repeat purchases of each customer; whole numbers from 0
     recency: ArrayLike,  # time from the first to the last purchase; 0 without a repeat purchase
@@ -180,7 +180,7 @@ def fit_bgnbd(
     total = float(-fit.fun * w.sum() - w @ x * np.log(scale))
     return RepeatBuying(r, alpha * scale, a, b, total, float(w.sum()), modified)
 
-# %% ../nbs/30_loyalty/302_repeat_buying.ipynb #7e04e4a9
+# %% ../nbs/30_loyalty/302_repeat_buying.ipynb #f08ed71d
 @dataclass(frozen=True)
 class GammaGamma:
     """Fitted values of purchases: within a customer gamma (`p`), between customers gamma (`q`, `v`)."""
@@ -198,7 +198,7 @@ class GammaGamma:
             raise DesignError("GammaGamma", f"q is {self.q:.3g}, so values have no mean", "Use the median of the customers instead.")
         return np.asarray(self.p * (self.v + np.where(x > 0, x * m, 0.0)) / (self.p * np.where(m > 0, x, 0) + self.q - 1))
 
-
+# %% ../nbs/30_loyalty/302_repeat_buying.ipynb #2d7733d3
 def fit_gamma_gamma(
     frequency: ArrayLike,  # repeat purchases of each customer
     mean_value: ArrayLike,  # their mean value; above 0 where there are any

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -124,15 +125,23 @@ def _engagement(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
     return {"engagement": engagement, "engagement_bins": bins, "engagement_levels": levels}
 
 
-def make_study(seed: int = 0, min_cell: int = 11) -> MadeStudy:
-    """A study of 1,507 customers, 4 channels and 4 segments, one of them too small to show."""
+@cache
+def _make_frames(seed: int) -> dict[str, pl.DataFrame]:
+    """The tables of the study, drawn once; frames cannot be changed in place, so they can be shared."""
     rng = np.random.default_rng(seed)
     weekly = make_weekly(rng)
     log = pl.DataFrame({"rows_read": [40_200], "events": [40_000], "rejected": [200], "customers": [1507]})
     log = log.with_columns(first=pl.lit(datetime(2026, 1, 5, 8, tzinfo=UTC)), last=pl.lit(datetime(2026, 6, 30, 20, tzinfo=UTC)))
     rejected = pl.DataFrame({"reason": ["no customer", "time cannot be read", "duplicate row"], "rows": [120, 60, 20]})
-    frames = {"log_summary": log, "rejected_reasons": rejected, "sessions_weekly": weekly} | _engagement(rng) | make_curves(rng)
-    return MadeStudy(frames, _manifest(min_cell))
+    return {"log_summary": log, "rejected_reasons": rejected, "sessions_weekly": weekly} | _engagement(rng) | make_curves(rng)
+
+
+def make_study(seed: int = 0, min_cell: int = 11) -> MadeStudy:
+    """A study of 1,507 customers, 4 channels and 4 segments, one of them too small to show.
+
+    12 customers are left out, too few for the total to stay unknown, so the next smallest segment is hidden, too.
+    """
+    return MadeStudy(dict(_make_frames(seed)), _manifest(min_cell))
 
 
 def make_empty_study() -> MadeStudy:

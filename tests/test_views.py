@@ -110,12 +110,10 @@ def test_segments_of_two_columns_are_hidden_column_by_column() -> None:
     assert views.list_segments(_with(study, onboarding_summary=pl.concat(parts))) == ("all", "city: x", "plan: a", "plan: b")
 
 
-MADE = make_study()
-
-
 def _split(parts: dict[str, int], left_out: int) -> MadeStudy:
     """A study with these segments; the curve is the same for all of them."""
-    study, row = MADE, MADE.table("onboarding_summary").head(1)
+    study = make_study()
+    row = study.table("onboarding_summary").head(1)
     counts = {"all": sum(parts.values())} | parts
     summary = pl.concat([row.with_columns(segment=pl.lit(name), customers=pl.lit(n, pl.Int64)) for name, n in counts.items()])
     everybody = {name: study.table(name).filter(pl.col("segment") == "all") for name in ("onboarding_curve", "loyalty_curve")}

@@ -23,6 +23,7 @@ app = typer.Typer(
 Out = Annotated[Path, typer.Option("--out", help="Folder of the study; made, or brought up to date.")]
 Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the local address.")]
 Address = Annotated[str, typer.Option("--address", help="Address to listen at; 127.0.0.1 is this machine only.")]
+Allow = Annotated[list[str] | None, typer.Option("--allow", help="HOST:PORT by which others open the pages; may be repeated.")]
 StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="Folder that `motkit run` made.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Draw no progress bar.")]
 
@@ -69,11 +70,11 @@ def run(
 
 
 @app.command()
-def serve(study: StudyFolder, port: Port = 5006, address: Address = "127.0.0.1") -> None:
+def serve(study: StudyFolder, port: Port = 5006, address: Address = "127.0.0.1", allow: Allow = None) -> None:
     """Serve the pages of a study at a local address."""
     from motkit.apps import serve as serve_pages
 
-    serve_pages(study, port=port, address=address)
+    serve_pages(study, port=port, address=address, allow=allow or ())
 
 
 @app.command()
@@ -93,6 +94,7 @@ def demo(
     out: Out = Path("demo-study"),
     port: Port = 5006,
     address: Address = "127.0.0.1",
+    allow: Allow = None,
     customers: Annotated[int | None, typer.Option("--customers", min=50, help="How many to simulate; left out, the demo data of the project.")] = None,
     serving: Annotated[bool, typer.Option("--serve/--no-serve", help="Serve the result, or only compute it.")] = True,
     quiet: Quiet = False,
@@ -104,7 +106,7 @@ def demo(
     made = run_demo(out, customers or DEMO_CUSTOMERS, progress=not quiet)
     typer.echo(repr(made))
     if serving:
-        serve(out, port=port, address=address)
+        serve(out, port=port, address=address, allow=allow)
 
 
 @app.command()

@@ -85,7 +85,7 @@ def _quiet(plot: Any, element: Any) -> None:
         legend.label_text_color, legend.label_text_font_size, legend.label_text_font = NEUTRAL, "12px", FONT
         legend.spacing, legend.padding, legend.margin, legend.glyph_width = 10, 0, 4, 16
 
-# %% ../nbs/70_show/72_plots.ipynb #96842f1f
+# %% ../nbs/70_show/72_plots.ipynb #d89f30e5
 def _share_ticks() -> Any:
     """Ticks of an axis of shares, as per cent."""
     from bokeh.models import NumeralTickFormatter
@@ -104,7 +104,7 @@ def _date_ticks() -> Any:
 def _finish(element: Any, height: int, x: str, y: str, **opts: Any) -> Any:
     """Put axes, size and the look on a picture."""
     common = {"responsive": True, "min_width": 200, "height": height, "xlabel": x, "ylabel": y, "title": "", "show_grid": True}
-    legend = {"legend_position": "top", "legend_cols": 3} if opts.get("show_legend") else {}
+    legend = {"legend_position": "top", "legend_cols": opts.pop("legend_cols", 3)} if opts.get("show_legend") else {}
     return element.opts(**common, toolbar=None, hooks=[_quiet], **legend, **opts)
 
 
@@ -225,7 +225,7 @@ def _stairs(
     both = pl.concat([curve.with_columns(_order=pl.lit(1)), until.with_columns(_order=pl.lit(0))])
     return both.sort("time", pl.col("_order")).drop("_order")
 
-# %% ../nbs/70_show/72_plots.ipynb #00d392a4
+# %% ../nbs/70_show/72_plots.ipynb #c02d0927
 def _plot_curves(view: View, value: str, colours: Mapping[str, str] | None, height: int, x: str, y: str) -> Any:
     """Draw one staircase with its band for each segment of a curve."""
     plot = _hvplot()
@@ -247,7 +247,7 @@ def _plot_curves(view: View, value: str, colours: Mapping[str, str] | None, heig
         lines.append(hovered.opts(hover_tooltips=tips))
     end = float(view.table.select(pl.col("time").max()).item())
     limits = {"xlim": (0, max(end, 1.0)), "ylim": (0, 1.02)}
-    return _finish(_overlay([*bands, *lines]), height, x, y, yformatter=_share_ticks(), show_legend=len(names) > 1, **limits)
+    return _finish(_overlay([*bands, *lines]), height, x, y, yformatter=_share_ticks(), show_legend=len(names) > 1, legend_cols=2, **limits)
 
 # %% ../nbs/70_show/72_plots.ipynb #d48414e6
 def plot_onboarding_by_day(

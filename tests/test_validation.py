@@ -47,7 +47,7 @@ def test_other_days_in_segments_are_seen() -> None:
 def test_a_measure_passes_if_it_lies_within_its_bar() -> None:
     case = BY_NAME["ratio 2"]
     row = {"reject": 1.0, "reject_naive": 1.0, "error_days": 0.0, "error_days_naive": 3.0, "covered": 1.0, "width_days": 1.0, "log_hr": 0.7}
-    rows = [row | {"covered_simultaneous": 1.0, "covered_wald": float(number % 20 != 0)} for number in range(40)]
+    rows = [row | {"covered_simultaneous": 1.0, "covered_wald": float(number % 20 != 0), "covered_wald_if_found": None} for number in range(40)]
     found = {one["measure"]: one for one in summarise_case(case, rows)}
     assert found["power"]["passes"]
     assert found["covered_wald"]["value"] == pytest.approx(0.95)

@@ -30,7 +30,7 @@ bench: $(STAMP)  ## speed and memory against a peer in the same run
 	@$(BIN)/motkit bench
 
 validate: $(STAMP)  ## the threshold search on cohorts whose truth is known
-	@$(BIN)/motkit validate
+	@$(BIN)/motkit validate --out docs/validation.md
 
 export: $(STAMP)  ## notebooks to modules
 	@$(BIN)/nbdev-clean && $(BIN)/nbdev-export

@@ -2,9 +2,10 @@
 
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import polars as pl
 import typer
@@ -36,10 +37,19 @@ def _overrides(pairs: list[str]) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in pairs)
 
 
-def _show(table: pl.DataFrame) -> None:
-    """Print a small table whole."""
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=180, fmt_str_lengths=60, float_precision=3, tbl_hide_dataframe_shape=True):
-        typer.echo(table)
+def _as_text(table: pl.DataFrame, formatting: Literal["UTF8_FULL_CONDENSED", "ASCII_MARKDOWN"] = "UTF8_FULL_CONDENSED") -> str:
+    """A small table, whole, as text."""
+    with pl.Config(
+        tbl_rows=-1,
+        tbl_cols=-1,
+        tbl_width_chars=180,
+        fmt_str_lengths=60,
+        float_precision=3,
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
+        tbl_formatting=formatting,
+    ):
+        return str(table)
 
 
 @app.command()
@@ -112,6 +122,7 @@ def demo(
 @app.command()
 def validate(
     replicates: Annotated[int, typer.Option("--replicates", min=2, help="Simulated cohorts of each kind; 400 take some minutes.")] = 400,
+    out: Annotated[Path | None, typer.Option("--out", help="A Markdown file to write the table to as well.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Try the threshold search where the truth is known.
@@ -119,7 +130,11 @@ def validate(
     Prints what it reaches beside its bars."""
     from motkit.validation import run_validation
 
-    _show(run_validation(replicates, progress=not quiet))
+    table = run_validation(replicates, progress=not quiet)
+    typer.echo(_as_text(table))
+    if out:
+        made = f"Made by `motkit validate --replicates {replicates} --out {out}` with motkit {version('motkit')}."
+        out.write_text(f"# Validation of the threshold search\n\n{made}\n\n{_as_text(table, 'ASCII_MARKDOWN')}\n", encoding="utf-8")
 
 
 @app.command()
@@ -129,7 +144,7 @@ def bench(
     """Measure speed and memory against DuckDB."""
     from motkit.bench import run_bench
 
-    _show(run_bench(events))
+    typer.echo(_as_text(run_bench(events)))
 
 
 def _tell_surprise(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

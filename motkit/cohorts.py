@@ -32,12 +32,13 @@ def _first_day(number: int, period: str) -> date:
     """The day on which a period begins."""
     return _MONDAY + timedelta(weeks=number) if period == "1w" else date(1970 + number // 12, number % 12 + 1, 1)
 
-# %% ../nbs/20_journey/202_cohorts.ipynb #da2130ef
+# %% ../nbs/20_journey/202_cohorts.ipynb #de114996
 def _count_active(rows: pl.LazyFrame, period: str) -> pl.LazyFrame:
     """Count active customers by the numbers of their cohort and of the period: `cohort`, `at`, `active`."""
-    marked = rows.select("customer", at=_number_of(period)).with_columns(_opens=is_first("customer"), _new=is_first("customer", "at"))
+    marked = rows.select("customer", at=_number_of(period)).with_columns(_opens=is_first("customer"))
+    new = pl.col("_opens") | (pl.col("at") != pl.col("at").shift(1))
     cohort = pl.when("_opens").then("at").forward_fill()
-    return marked.select("at", "_new", cohort=cohort).filter("_new").group_by("cohort", "at").agg(active=pl.len())
+    return marked.filter(new).select("at", cohort=cohort).group_by("cohort", "at").agg(active=pl.len())
 
 # %% ../nbs/20_journey/202_cohorts.ipynb #d9eef741
 def _calendar(

@@ -59,7 +59,7 @@ def _calendar(
     }
     return pl.DataFrame(columns, schema={"at": pl.Int32, "first_day": pl.Date, "followed_up": pl.Boolean})
 
-# %% ../nbs/20_journey/202_cohorts.ipynb #418a964c
+# %% ../nbs/20_journey/202_cohorts.ipynb #4f56cca2
 def _fill_grid(counts: pl.DataFrame, end_us: int, period: str) -> pl.DataFrame:
     """A row for each cohort and period since: `cohort`, `period`, `n`, `active`, `followed_up`."""
     numbers = counts["at"].to_list() or [0]
@@ -78,7 +78,7 @@ def _fill_grid(counts: pl.DataFrame, end_us: int, period: str) -> pl.DataFrame:
 def cohort_retention(
     events: Log,  # columns of `EVENTS` in any order, or a store or its rows
     period: Period = "1mo",  # calendar months, or weeks from Monday, "1w"; in UTC
-    as_of: datetime | None = None,  # end of observation, later events are not used; by default the log's last event
+    as_of: datetime | date | None = None,  # end of observation, later events are not used; by default the log's last event
     confidence: float = 0.95,  # level of the intervals, between 0 and 1
 ) -> pl.DataFrame:  # `cohort` (its first day), `period` (from 0), `n`, `active`, `retention`, `ci_low`, `ci_high`, `followed_up`
     """Share of each cohort that is active in each later period; unknown, not lost, where the period is not over.

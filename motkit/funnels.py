@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['add_wilson', 'funnel', 'log_end', 'time_to_convert']
 
-# %% ../nbs/20_journey/201_funnels.ipynb #928fb83a
+# %% ../nbs/20_journey/201_funnels.ipynb #64af5dbb
 import warnings
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 from scipy.special import ndtri
@@ -123,22 +123,25 @@ def funnel(
         warnings.warn(f"nobody reached {none}; check that these are names of events in this log", FewEventsWarning, stacklevel=2)
     return shares.drop("_all")
 
-# %% ../nbs/20_journey/201_funnels.ipynb #9bac4942
+# %% ../nbs/20_journey/201_funnels.ipynb #ca5bc54d
 def log_end(
     events: Log,  # as `funnel` takes them
-    as_of: datetime | None = None,  # a time; without a zone it is UTC
+    as_of: datetime | date | None = None,  # a time, without a zone it is UTC; a date is its first instant
 ) -> int:  # microseconds since 1970
-    """The end of observation: `as_of`, or the log's last event, or 0 of an empty log."""
-    if as_of is not None:
-        return (as_of.replace(tzinfo=as_of.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-    log = events.events if isinstance(events, Store) else events.lazy()
-    return int(log.select(_US.max()).collect(engine="streaming").item() or 0)
+    """The end of observation: `as_of`, or the log's last event, or 0 of an empty log. Raises `SettingError`."""
+    if as_of is None:
+        log = events.events if isinstance(events, Store) else events.lazy()
+        return int(log.select(_US.max()).collect(engine="streaming").item() or 0)
+    if not isinstance(as_of, date):
+        raise SettingError("as_of", f"it is {type(as_of).__name__}, needs a datetime or a date", "Type `as_of=datetime(2026, 3, 29)`.")
+    at = as_of if isinstance(as_of, datetime) else datetime(as_of.year, as_of.month, as_of.day)
+    return (at.replace(tzinfo=at.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
-
+# %% ../nbs/20_journey/201_funnels.ipynb #1e0b6c5c
 def time_to_convert(
     events: Log,  # columns of `EVENTS` in any order, or a store or its rows
     steps: Sequence[str],  # names of events, from first to last, two or more; others may come in between
-    as_of: datetime | None = None,  # end of observation, later events are not used; by default the log's last event
+    as_of: datetime | date | None = None,  # end of observation, later events are not used; by default the log's last event
 ) -> pl.DataFrame:  # a curve as `kaplan_meier` gives it: `time` (days), `at_risk, events, survival, std_error, ci_low, ci_high`
     """Estimate how many have not yet made the last step by each day since their first start.
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from motkit.errors import DesignError, FewEventsWarning, SchemaError, SettingError
 from motkit.events import read_events
-from motkit.funnels import add_wilson, funnel, time_to_convert
+from motkit.funnels import add_wilson, funnel, log_end, time_to_convert
 from motkit.schema import EVENTS
 from motkit.store import write_store
 
@@ -156,6 +156,14 @@ def test_a_wait_nobody_begins_is_refused() -> None:
         time_to_convert(make_events([("ann", 0, "buy")]), ["look", "buy"])
     with pytest.raises(SettingError, match="two or more"):
         time_to_convert(make_events([]), ["look"])
+
+
+def test_an_end_of_observation_is_a_time_or_a_date() -> None:
+    day: Any = "2026-03-02"
+    assert log_end(make_events([]), START) == log_end(make_events([]), START.date()) == log_end(make_events([("ann", 0, "look")]))
+    assert log_end(make_events([])) == 0
+    with pytest.raises(SettingError, match="as_of: it is str"):
+        log_end(make_events([]), day)
 
 
 @pytest.mark.parametrize(

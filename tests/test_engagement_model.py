@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from polars.testing import assert_frame_equal
 
-from motkit.engagement_model import EngagementModel, _fit, _plain_logit, _ridge_logit, fit_engagement
+from motkit.engagement_landmarks import _fit, _plain_logit, _ridge_logit
+from motkit.engagement_model import EngagementModel, fit_engagement
 from motkit.errors import DesignError, SchemaError, SettingError
 from motkit.schema import ENGAGEMENT, EVENTS
 
@@ -103,7 +104,7 @@ def test_two_ways_to_fit_agree_in_coefficients_and_clustered_errors() -> None:
     assert np.allclose(one[1], two[1] * small, rtol=1e-4)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2499), st.integers(1, 500_000), st.sampled_from(["visit", "purchase", "deep"])), min_size=1, max_size=30))
 def test_events_added_after_the_instant_change_nothing(log: pl.DataFrame, model: EngagementModel, added: list[tuple[int, int, str]]) -> None:
     at = END - timedelta(days=3)

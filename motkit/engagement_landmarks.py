@@ -147,7 +147,13 @@ class _Logit:
         x = np.column_stack([np.ones(len(table)), self.design(table)])
         return np.asarray(np.sqrt(np.maximum(((x @ self.covariance) * x).sum(axis=1), 0)))
 
-# %% ../nbs/30_loyalty/3001_engagement_landmarks.ipynb #a3422beb
+# %% ../nbs/30_loyalty/3001_engagement_landmarks.ipynb #dfbe4d25
+def _clustered(x: Array, rest: Array, group: NDArray[np.int64], bread: Array) -> Array:
+    """The covariance of coefficients when rows of a group are alike. Source: Liang and Zeger 1986."""
+    scores = np.column_stack([np.bincount(group, column * rest) for column in x.T])
+    return np.asarray(bread @ (scores.T @ scores) @ bread)
+
+
 def _ridge_logit(x: Array, y: Array, group: NDArray[np.int64], ridge: float) -> tuple[Array, Array, bool]:
     """Newton's method with a penalty on all but the constant; covariance summed within groups."""
     beta, penalty, settled = np.zeros(x.shape[1]), np.diag([0.0, *[ridge] * (x.shape[1] - 1)]), False
@@ -158,9 +164,7 @@ def _ridge_logit(x: Array, y: Array, group: NDArray[np.int64], ridge: float) -> 
         beta = beta + np.clip(step, -2, 2)
         if settled := bool(np.abs(step).max() < 1e-10):
             break
-    scores = np.zeros((int(group.max()) + 1, x.shape[1]))
-    np.add.at(scores, group, x * (y - expit(x @ beta))[:, None])
-    return beta, bread @ (scores.T @ scores) @ bread, settled
+    return beta, _clustered(x, y - expit(x @ beta), group, bread), settled
 
 
 def _plain_logit(x: Array, y: Array, group: NDArray[np.int64]) -> tuple[Array, Array, bool]:
@@ -169,8 +173,9 @@ def _plain_logit(x: Array, y: Array, group: NDArray[np.int64]) -> tuple[Array, A
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what they say is checked below, in numbers
-        fit = Logit(y, x).fit(disp=0, method="newton", cov_type="cluster", cov_kwds={"groups": group})
-    return np.asarray(fit.params), np.asarray(fit.cov_params()), bool(fit.mle_retvals["converged"])
+        fit = Logit(y, x).fit(disp=0, method="newton")
+    beta = np.asarray(fit.params)
+    return beta, _clustered(x, y - expit(x @ beta), group, np.asarray(fit.cov_params())), bool(fit.mle_retvals["converged"])
 
 # %% ../nbs/30_loyalty/3001_engagement_landmarks.ipynb #037d8bbb
 def _fit(table: pl.DataFrame) -> _Logit:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from polars.testing import assert_frame_equal
+from statsmodels.discrete.discrete_model import Logit
 
 from motkit.engagement_landmarks import _fit, _plain_logit, _ridge_logit
 from motkit.engagement_model import EngagementModel, fit_engagement
@@ -100,8 +101,10 @@ def test_two_ways_to_fit_agree_in_coefficients_and_clustered_errors() -> None:
     y, group = (rng.random(3000) < 1 / (1 + np.exp(1 - x[:, 1]))).astype(float), np.arange(3000) // 3
     one, two = _plain_logit(x, y, group), _ridge_logit(x, y, group, 0.0)
     assert np.allclose(one[0], two[0], atol=1e-6)
+    assert np.allclose(one[1], two[1], rtol=1e-4)
+    theirs = Logit(y, x).fit(disp=0, cov_type="cluster", cov_kwds={"groups": group}).cov_params()
     small = 1000 / 999 * 2999 / 2996  # the factor by which statsmodels corrects for few groups
-    assert np.allclose(one[1], two[1] * small, rtol=1e-4)
+    assert np.allclose(theirs, two[1] * small, rtol=1e-4)
 
 
 @settings(max_examples=5, deadline=None)

@@ -1,7 +1,10 @@
 from . import survival as survival
+from .cohorts import cohort_retention
 from .engagement import engagement_signals, score_engagement
 from .events import EventLog, read_events
+from .funnels import funnel, time_to_convert
 from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_curve, onboarding_table
+from .paths import step_matrix, transitions
 from .report import write_report
 from .schema import EVENTS, ONBOARDING, SESSIONS, check_table
 from .sessions import session_table, split_sessions, weekly_sessions
@@ -26,9 +29,11 @@ __all__ = [
     "Study",
     "Threshold",
     "check_table",
+    "cohort_retention",
     "engagement_signals",
     "find_threshold",
     "follow_up",
+    "funnel",
     "loyalty_curve",
     "onboarding_curve",
     "onboarding_table",
@@ -42,7 +47,10 @@ __all__ = [
     "session_table",
     "simulate_customers",
     "split_sessions",
+    "step_matrix",
     "survival",
+    "time_to_convert",
+    "transitions",
     "weekly_sessions",
     "write_report",
     "write_store",

@@ -1,10 +1,13 @@
 from . import survival as survival
 from .cohorts import cohort_retention
+from .contact_time import best_contact_time
 from .engagement import engagement_signals, score_engagement
+from .engagement_model import EngagementModel, fit_engagement
 from .events import EventLog, read_events
 from .funnels import funnel, time_to_convert
 from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_curve, onboarding_table
 from .paths import step_matrix, transitions
+from .repeat_buying import fit_bgnbd, rfm
 from .report import write_report
 from .schema import EVENTS, ONBOARDING, SESSIONS, check_table
 from .sessions import session_table, split_sessions, weekly_sessions
@@ -21,6 +24,7 @@ __all__ = [
     "EVENTS",
     "ONBOARDING",
     "SESSIONS",
+    "EngagementModel",
     "EventLog",
     "OnboardingTable",
     "Settings",
@@ -28,10 +32,13 @@ __all__ = [
     "Store",
     "Study",
     "Threshold",
+    "best_contact_time",
     "check_table",
     "cohort_retention",
     "engagement_signals",
     "find_threshold",
+    "fit_bgnbd",
+    "fit_engagement",
     "follow_up",
     "funnel",
     "loyalty_curve",
@@ -42,6 +49,7 @@ __all__ = [
     "read_events",
     "read_settings",
     "read_source",
+    "rfm",
     "run_study",
     "score_engagement",
     "session_table",

@@ -78,7 +78,7 @@ def sum_lost(
     spread = own**2 * h1 * (1 - h1) + others**2 * h2 * (1 - h2) - 2 * own * others * h1 * h2
     return total, (spread / n).sum(axis=2)
 
-# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #e6a7e6de
+# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #9408d081
 _HORIZONS = (365, 180, 90, 60, 30, 14, 7)
 
 
@@ -99,7 +99,7 @@ def choose_horizon(counts: LandmarkCounts) -> float | None:  # days since the la
             return float(horizon)
     return None
 
-
+# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #232c332b
 def compare_arms_after(
     counts: LandmarkCounts,
     horizon: float | None,  # days since the landmark; None if there is none
@@ -127,7 +127,7 @@ def compare_arms_after(
     sizes = {"n_late": float(counts.n[:, 1].sum()), "n_on_time": float(counts.n[:, 0].sum()), "share_compared": share}
     return pl.DataFrame([{"horizon_days": horizon} | numbers | sizes], schema=dict.fromkeys(("horizon_days", *numbers, *sizes), pl.Float64))
 
-# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #299ca054
+# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #cd26a4b0
 def score_changing_ratio(
     cells: Cells,
     layers: list[str],  # strata
@@ -151,7 +151,7 @@ def score_changing_ratio(
     statistic = float((scale * (d[:, 1] - died * share)).sum() ** 2 / variance)
     return statistic, float(chdtrc(1, statistic))
 
-
+# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #2a9cac39
 def ratio_by_window(
     at_days: EventDays,  # counted with the one day as its edge
     confidence: float = 0.95,
@@ -202,7 +202,7 @@ def fit_counts(
             break
     return beta / spread, np.linalg.pinv(information) / np.outer(spread, spread), 2 * (now - start)
 
-# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #5c0ae06a
+# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #e7dc13b9
 @dataclass(frozen=True)
 class Shape:
     """How churn goes with the day of onboarding: three descriptions, and the curve with its band."""
@@ -225,7 +225,7 @@ def _describe(counts: EventDays, x: Array, knots: Array, step_days: Array) -> tu
     models = (("step", 2, day, best), ("linear", 1, None, line), ("spline", spline.shape[1], None, bent))
     return [{"model": m, "parameters": k, "day": at, "lr": lr, "aic": 2 * k - lr} for m, k, at, lr in models], beta, covariance, spline
 
-
+# %% ../nbs/30_loyalty/342_landmark_effects.ipynb #45a00f4e
 def describe_shape(
     cells: Cells,
     layers: list[str],

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['count_tenures', 'lost_from', 'risk_by_tenure', 'share_churned']
 
-# %% ../nbs/30_loyalty/3421_landmark_outlook.ipynb #9216e005
+# %% ../nbs/30_loyalty/3421_landmark_outlook.ipynb #40f3972e
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,17 +15,17 @@ from scipy.special import ndtri
 from .curves import Array
 from .errors import DesignError
 from .landmark_effects import LandmarkCounts, comparable_weight, count_after, sum_lost
-from .landmarks import Cells, Codes
+from .landmarks import Cells, Codes, place_of
 
-# %% ../nbs/30_loyalty/3421_landmark_outlook.ipynb #1906e943
+# %% ../nbs/30_loyalty/3421_landmark_outlook.ipynb #df339edf
 def count_tenures(cells: Cells, layers: list[str], day: float) -> LandmarkCounts:
     """Count both arms on each day of tenure after `day`, by stratum; `time` is the tenure itself."""
     after = cells.where(cells.exit > day)
     (stratum, strata), grid = after.strata(layers), np.unique(after.exit)
     shape = (max(strata, 1) * 2, len(grid) + 1)
     base = (stratum * 2 + (after.onboarded > day)) * shape[1]
-    came: Codes = np.where(after.entry > day, np.searchsorted(grid, after.entry, side="right"), 0)
-    gone: Codes = np.searchsorted(grid, after.exit, side="right").astype(np.int64)
+    came: Codes = np.where(after.entry > day, place_of(grid, after.entry, "right"), 0)
+    gone: Codes = place_of(grid, after.exit, "right")
 
     def add(place: Codes, n: Array) -> Array:
         return np.asarray(np.bincount(base + place, n, shape[0] * shape[1]).reshape(-1, 2, shape[1]), dtype=np.float64)

@@ -47,7 +47,7 @@ class Scan:
         few = (getattr(self, name)[chosen] for name in ("log_hr", "std_error", "lr", "events_late", "events_on_time"))
         return Scan(self.days[chosen], self.score[chosen], self.covariance[np.ix_(chosen, chosen)], *few)
 
-# %% ../nbs/30_loyalty/341_landmark_scan.ipynb #da32eb1b
+# %% ../nbs/30_loyalty/341_landmark_scan.ipynb #e8400dc2
 def profile_ratio(
     d1: Array,  # churned on the late side, event days x candidates
     d: Array,  # churned on both sides
@@ -70,7 +70,7 @@ def profile_ratio(
     gain = 2 * (beta * d1.sum(axis=0) - (d * np.log((n0 + late) / total)).sum(axis=0))
     return beta, (d * share * (1 - share)).sum(axis=0), np.maximum(gain, 0)
 
-
+# %% ../nbs/30_loyalty/341_landmark_scan.ipynb #416275c3
 def scan_days(
     at_days: EventDays,  # counted with the candidate days as edges
     from_start: bool = False,  # True shows the mistake: also count the days up to the candidate
@@ -94,7 +94,7 @@ def scan_days(
     late = d1.sum(axis=0)
     return Scan(at_days.edges, score, covariance, beta, error, gain, late, dk.sum(axis=0) - late)
 
-# %% ../nbs/30_loyalty/341_landmark_scan.ipynb #030eb882
+# %% ../nbs/30_loyalty/341_landmark_scan.ipynb #cc6f54c6
 _DRAWN_FROM = 1e-3  # p-values below this are bounded, not drawn
 
 
@@ -117,7 +117,7 @@ def _nodes() -> tuple[Array, Array]:
     nodes, weights = np.polynomial.legendre.leggauss(200)
     return nodes, weights
 
-
+# %% ../nbs/30_loyalty/341_landmark_scan.ipynb #10c703ad
 def bound_maximum(
     b: float,  # observed maximum
     correlation: Array,  # of standardised scores, neighbours beside each other

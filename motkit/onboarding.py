@@ -115,7 +115,7 @@ def _add_silence(log: pl.LazyFrame, people: pl.DataFrame, churn_after_days: floa
     silent = pl.when(window.end - since > silence_us).then(since + silence_us)
     return people.with_columns(silent=silent, lost=(before & nothing).fill_null(False))
 
-# %% ../nbs/30_loyalty/32_onboarding.ipynb #7bc854be
+# %% ../nbs/30_loyalty/32_onboarding.ipynb #221e6349
 _FILLED_LATER = 0.05  # share of customers; above it a column is refused
 
 
@@ -147,7 +147,7 @@ def _known_at_start(
         own = own.join(found.select("customer_id", *logged), on="customer_id", how="left")
     return own.select("customer_id", *by), later
 
-
+# %% ../nbs/30_loyalty/32_onboarding.ipynb #2a829f95
 def _judge_columns(later: dict[str, tuple[int, int]], customers: int) -> list[str]:
     """Refuse columns that were filled later, and note those that changed. Raises `DesignError`."""
     faults = [

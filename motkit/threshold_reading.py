@@ -17,7 +17,7 @@ from .landmark_effects import Shape
 from .landmarks import Cells
 from .threshold_search import Rules, Search
 
-# %% ../nbs/30_loyalty/344_threshold_reading.ipynb #9684b61a
+# %% ../nbs/30_loyalty/344_threshold_reading.ipynb #dd009b0c
 def _p_text(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
@@ -43,7 +43,7 @@ def _say_effect(found: Search, rules: Rules, risk: pl.DataFrame, rmst: pl.DataFr
         )
     return lines
 
-
+# %% ../nbs/30_loyalty/344_threshold_reading.ipynb #2163276c
 def _say_shape(shape: Shape | None, day: float) -> str:
     """Whether a step is the right picture."""
     if shape is None:

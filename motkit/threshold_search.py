@@ -18,7 +18,7 @@ from .curves import Array
 from .landmark_scan import Scan, adjusted_p, draw_maxima, likelihood_region, scan_days
 from .landmarks import Cells, EventDays, count_arms, count_event_days
 
-# %% ../nbs/30_loyalty/343_threshold_search.ipynb #94b41458
+# %% ../nbs/30_loyalty/343_threshold_search.ipynb #623eb1a1
 @dataclass(frozen=True)
 class Rules:
     """What a search may try, and how its numbers are stated."""
@@ -54,7 +54,7 @@ class Search:
         low, high = np.exp(middle - error), np.exp(middle + error)
         return float(np.exp(middle)), float(low), float(high)
 
-
+# %% ../nbs/30_loyalty/343_threshold_search.ipynb #06497fff
 def search_days(
     at_days: EventDays,  # counted with the candidate days as edges
     arms: tuple[Array, Array],  # customers after each candidate: late, on time

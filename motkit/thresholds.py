@@ -73,10 +73,10 @@ def _check_cells(cells: Cells, onboarded: str) -> None:
     if faults:
         raise DesignError("find_threshold", faults, "Look at `onboarding_table(...)`: the names of `milestone` and `churn`, and `as_of`.")
 
-# %% ../nbs/30_loyalty/346_thresholds.ipynb #631bd20f
+# %% ../nbs/30_loyalty/346_thresholds.ipynb #452ca841
 @dataclass(frozen=True)
-class Threshold:
-    """A day by which customers had better be onboarded, how sure it is, and what it goes with."""
+class _Answer:
+    """The numbers and tables of a `Threshold`."""
 
     day: float | None  # with the largest likelihood; late are those not onboarded by it
     confidence_set: tuple[float, ...]  # days compatible with the data
@@ -107,6 +107,11 @@ class Threshold:
     warnings: tuple[StatisticalWarning, ...]
     reading: str  # one paragraph in plain words
     _source: "_Source" = field(repr=False, compare=False)
+
+# %% ../nbs/30_loyalty/346_thresholds.ipynb #876f95ca
+@dataclass(frozen=True, repr=False)
+class Threshold(_Answer):
+    """A day by which customers had better be onboarded, how sure it is, and what it goes with."""
 
     def __repr__(self) -> str:
         return "\n".join([self.reading, *(f"Note: {warning}" for warning in self.warnings), str(self.scan)])
@@ -211,7 +216,7 @@ def _no_threshold(cells: Cells, days: Array, rules: Rules) -> tuple[dict[str, An
     return parts | {"windows": ratio_by_window(count_event_days(cells.where(cells.n < 0), [], nothing)), "shape": None,
                     "segments": empty, "unstratified": pl.DataFrame(schema=_UNSTRATIFIED)}, warning  # fmt: skip
 
-# %% ../nbs/30_loyalty/346_thresholds.ipynb #6f14540a
+# %% ../nbs/30_loyalty/346_thresholds.ipynb #f0782854
 _SHAPE = {"model": pl.String, "parameters": pl.Int64, "day": pl.Float64, "lr": pl.Float64, "aic": pl.Float64, "aic_above_best": pl.Float64}
 _CURVE = dict.fromkeys(("onboarded_day", "log_hr", "ci_low", "ci_high"), pl.Float64)
 
@@ -235,7 +240,7 @@ def _numbers(found: Search | None, rules: Rules) -> dict[str, Any]:
         "hazard_ratio_simultaneous_ci": found.ratio(found.best, found.critical)[1:],
     }
 
-
+# %% ../nbs/30_loyalty/346_thresholds.ipynb #dcbf589c
 def _tables(parts: dict[str, Any]) -> dict[str, Any]:
     """The tables of an answer, by their names in `Threshold`."""
     shape: Shape | None = parts["shape"]
@@ -293,7 +298,32 @@ def _as_html(threshold: Threshold) -> str:
     tables = "".join(f"<p><b>{name}</b></p>{part._repr_html_()}" for name, part in parts if part.height)
     return f"<p>{threshold.reading}</p>{notes}{tables}"
 
-# %% ../nbs/30_loyalty/346_thresholds.ipynb #220c4ed8
+# %% ../nbs/30_loyalty/346_thresholds.ipynb #73d4da47
+def _answer(
+    source: _Source,
+    notes: list[StatisticalWarning],
+    columns: tuple[list[str], list[str]],  # strata, and those whose segments are compared
+    candidates: Sequence[float] | None,
+    horizon_days: float | None,
+    rules: Rules,
+) -> Threshold:
+    """Search, compute what follows, and put it into words."""
+    cells, (layers, split) = source.cells, columns
+    days, used = _find_days(cells, candidates, rules)
+    found = _search(cells, layers, days, used)
+    if found is None:
+        parts, warning = _no_threshold(cells, days, used)
+        notes.append(warning)
+        reading = f"{str(warning)[:1].upper()}{str(warning)[1:]}."
+    else:
+        parts = _parts(cells, layers, split, days, found, horizon_days, used)
+        notes += list_warnings(found, days, used, rules.min_events, parts)
+        reading = write_reading(found, cells, rules, parts, layers)
+    size: dict[str, Any] = {"customers": cells.customers, "events": cells.events, "strata": tuple(layers), "confidence": rules.confidence}
+    texts: dict[str, Any] = {"scan": _scan_table(found), "warnings": tuple(notes), "reading": reading}
+    return Threshold(**_numbers(found, rules), **_tables(parts), **size, **texts, _source=source)
+
+# %% ../nbs/30_loyalty/346_thresholds.ipynb #9d4c1a4a
 def find_threshold(
     table: Table | OnboardingTable,  # one row per customer: `motkit.onboarding_table(...)`, or its columns
     entry: str | None = "entry_day",  # column: day from which the customer was observed; None: from day 0
@@ -323,20 +353,8 @@ def find_threshold(
     rows = table.table if isinstance(table, OnboardingTable) else table
     cells, early = read_cells(rows, entry, exit, event, onboarded, [*layers, *split], weight)
     _check_cells(cells, onboarded)
-    notes: list[StatisticalWarning] = [*early]
-    days, used = _find_days(cells, candidates, rules)
-    found = _search(cells, layers, days, used)
-    if found is None:
-        parts, warning = _no_threshold(cells, days, used)
-        notes.append(warning)
-        reading = f"{str(warning)[:1].upper()}{str(warning)[1:]}."
-    else:
-        parts = _parts(cells, layers, split, days, found, horizon_days, used)
-        notes += list_warnings(found, days, used, min_events, parts)
-        reading = write_reading(found, cells, rules, parts, layers)
-    for note in notes:
-        warnings.warn(note, stacklevel=2)
-    size: dict[str, Any] = {"customers": cells.customers, "events": cells.events, "strata": tuple(layers), "confidence": confidence}
     source = _Source(rows.lazy(), cells, {"entry": entry, "exit": exit, "event": event, "onboarded": onboarded})
-    texts: dict[str, Any] = {"scan": _scan_table(found), "warnings": tuple(notes), "reading": reading}
-    return Threshold(**_numbers(found, rules), **_tables(parts), **size, **texts, _source=source)
+    answer = _answer(source, [*early], (layers, split), candidates, horizon_days, rules)
+    for note in answer.warnings:
+        warnings.warn(note, stacklevel=2)
+    return answer

@@ -496,7 +496,8 @@ def test_pictures_are_drawn_and_their_lack_is_explained() -> None:
         assert hv.render(picture, backend="bokeh") is not None
     code = (
         "import sys; sys.modules['holoviews'] = None; from motkit.threshold_plots import plot_scan; import polars as pl\n"
-        "try: plot_scan(pl.DataFrame(), [], None, pl.DataFrame())\nexcept Exception as error: print(type(error).__name__, error)"
+        "from motkit.errors import MissingExtraError\n"
+        "try: plot_scan(pl.DataFrame(), [], None, pl.DataFrame())\nexcept MissingExtraError as error: print(type(error).__name__, error)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.startswith("MissingExtraError")

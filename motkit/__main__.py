@@ -68,14 +68,14 @@ def run(
     Run again, it computes only what a change of data or settings touches."""
     from motkit.events import read_events
     from motkit.settings import read_settings
-    from motkit.study import run_study
+    from motkit.study import describe_log, run_study
 
     if not events and source is None:
         raise typer.BadParameter("name the log with --events, or a source.toml that names it with --source")
     chosen = read_settings(settings, _overrides(change or []))
     log = read_events(events or source, description=source if events else None, table=table, query=query)
     study = run_study(chosen, log, out, progress=not quiet)
-    typer.echo(repr(study))
+    typer.echo(f"{describe_log(study)}\n{study!r}")
     typer.echo(f"Look at it:  motkit serve {out}\nOne file:    motkit report {out}")
 
 

@@ -740,6 +740,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'motkit.study._stage_key': ('65_study/study.html#_stage_key', 'motkit/study.py'),
                               'motkit.study._try_stage': ('65_study/study.html#_try_stage', 'motkit/study.py'),
                               'motkit.study._write_manifest': ('65_study/study.html#_write_manifest', 'motkit/study.py'),
+                              'motkit.study.describe_log': ('65_study/study.html#describe_log', 'motkit/study.py'),
                               'motkit.study.open_study': ('65_study/study.html#open_study', 'motkit/study.py'),
                               'motkit.study.run_demo': ('65_study/study.html#run_demo', 'motkit/study.py'),
                               'motkit.study.run_study': ('65_study/study.html#run_study', 'motkit/study.py')},

@@ -36,6 +36,9 @@ def test_run_computes_a_study_and_says_what_to_type_next(ran: tuple[subprocess.C
     done, out = ran
     assert done.returncode == 0, done.stderr
     assert f"motkit serve {out}" in done.stdout
+    assert "31,106 rows read = 31,076 events + 30 rejected" in done.stdout
+    assert "30  exact duplicate" in done.stdout
+    assert "note: no time_zone was given" in done.stdout
     assert "100%" in done.stderr
     study = open_study(out)
     assert study.manifest["settings"]["onboarding"]["milestone"] == ["purchase"]

@@ -6,8 +6,10 @@ import re
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import motkit
@@ -176,3 +178,12 @@ def test_a_wheel_holds_the_package_and_works_without_the_apps_extra(tmp_path: Pa
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "True", done.stderr
+
+
+def test_the_source_description_of_the_readme_is_one(tmp_path: Path) -> None:
+    for block in readme_blocks("toml"):
+        (tmp_path / "source.toml").write_text(block, encoding="utf-8")
+        frame = pl.DataFrame({"CustomerID": ["1"], "InvoiceDate": ["2026-07-01 10:00"], "InvoiceNo": ["C1"]})
+        log = motkit.read_events(frame, description=tmp_path / "source.toml")
+        assert log.events.select("event", "channel").collect().rows() == [("cancellation", "web")]
+        assert log.summary.first == datetime(2026, 7, 1, 9, tzinfo=UTC)

@@ -60,6 +60,9 @@ def run(
     change: Annotated[list[str] | None, typer.Option("--set", help="One setting, as section.name=value; may be repeated.")] = None,
     table: Annotated[str | None, typer.Option("--table", help="Table of a DuckDB file.")] = None,
     query: Annotated[str | None, typer.Option("--query", help="SQL query of a database.")] = None,
+    profiles: Annotated[Path | None, typer.Option("--profiles", help="What is known of customers: Parquet or CSV with customer_id.")] = None,
+    consents: Annotated[Path | None, typer.Option("--consents", help="What customers agreed to: Parquet or CSV.")] = None,
+    contacts: Annotated[Path | None, typer.Option("--contacts", help="What customers were sent: Parquet or CSV.")] = None,
     out: Out = Path("study"),
     quiet: Quiet = False,
 ) -> None:
@@ -74,7 +77,7 @@ def run(
         raise typer.BadParameter("name the log with --events, or a source.toml that names it with --source")
     chosen = read_settings(settings, _overrides(change or []))
     log = read_events(events or source, description=source if events else None, table=table, query=query)
-    study = run_study(chosen, log, out, progress=not quiet)
+    study = run_study(chosen, log, out, progress=not quiet, profiles=profiles, consents=consents, contacts=contacts)
     typer.echo(f"{describe_log(study)}\n{study!r}")
     typer.echo(f"Look at it:  motkit serve {out}\nOne file:    motkit report {out}")
 

@@ -151,4 +151,5 @@ def read_settings(
         faults = [_describe_fault(fault) for fault in error.errors()]
         hint = f"Units stand in the name, so that a value is a plain number. The settings are: {known}."
         raise SettingError(about, faults, hint) from None
-    return _find_beside(settings, Path(path).parent if path else Path())
+    beside: Settings = _find_beside(settings, Path(path).parent if path else Path())
+    return beside

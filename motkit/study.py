@@ -221,7 +221,7 @@ def _read_beside(name: str, source: Any) -> pl.DataFrame:
     """A table beside the log, from a frame or a Parquet or CSV file. Raises `SchemaError` without a text `customer_id`."""
     if isinstance(source, str | Path):
         source = pl.scan_parquet(source) if str(source).endswith(".parquet") else pl.scan_csv(source, schema_overrides={"customer_id": pl.String})
-    table = source.lazy().collect()
+    table: pl.DataFrame = source.lazy().collect()
     check_table(table, {"customer_id": pl.String()}, name, "Each row belongs to one customer, named as in the log.")
     return table
 

@@ -9,6 +9,7 @@ from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_cu
 from .paths import step_matrix, transitions
 from .repeat_buying import fit_bgnbd, rfm
 from .report import write_report
+from .satisfaction import Satisfaction, satisfaction_by_onboarding
 from .schema import EVENTS, ONBOARDING, SESSIONS, check_table
 from .sessions import session_table, split_sessions, weekly_sessions
 from .settings import Settings, read_settings
@@ -27,6 +28,7 @@ __all__ = [
     "EngagementModel",
     "EventLog",
     "OnboardingTable",
+    "Satisfaction",
     "Settings",
     "Simulation",
     "Store",
@@ -51,6 +53,7 @@ __all__ = [
     "read_source",
     "rfm",
     "run_study",
+    "satisfaction_by_onboarding",
     "score_engagement",
     "session_table",
     "simulate_customers",

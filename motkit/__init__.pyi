@@ -7,6 +7,7 @@ from .events import EventLog, read_events
 from .funnels import funnel, time_to_convert
 from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_curve, onboarding_table
 from .paths import step_matrix, transitions
+from .policy import Policy, read_policy
 from .repeat_buying import fit_bgnbd, rfm
 from .report import write_report
 from .satisfaction import Satisfaction, satisfaction_by_onboarding
@@ -29,6 +30,7 @@ __all__ = [
     "EventLog",
     "OnboardingTable",
     "Satisfaction",
+    "Policy",
     "Settings",
     "Simulation",
     "Store",
@@ -49,6 +51,7 @@ __all__ = [
     "open_store",
     "open_study",
     "read_events",
+    "read_policy",
     "read_settings",
     "read_source",
     "rfm",

@@ -7,7 +7,18 @@ import pytest
 
 import motkit
 from motkit.errors import SettingError
-from motkit.policy import Action, ConsentRule, CountRule, HoldoutRule, NeverRule, QuietRule, Window, find_lines, parse_policy, read_window
+from motkit.policy import (
+    Action,
+    ConsentRule,
+    CountRule,
+    HoldoutRule,
+    NeverRule,
+    QuietRule,
+    Window,
+    find_lines,
+    parse_policy,
+    read_window,
+)
 
 DAY = 86_400_000_000
 WHOLE = """
@@ -171,8 +182,8 @@ def test_all_faults_come_at_once() -> None:
 def test_a_file_that_is_missing_or_not_toml_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="no such file"):
         motkit.read_policy(tmp_path / "none.toml")
-    with pytest.raises(SettingError, match="not TOML.*line 1"):
-        parse_policy("rules = [")
+    with pytest.raises(SettingError, match=r"not TOML.*line 1"):
+        parse_policy("rules = ]")
 
 
 def test_zero_means_none_and_a_missing_rule_means_no_limit() -> None:

@@ -4,9 +4,14 @@ from .contact_time import best_contact_time
 from .engagement import engagement_signals, score_engagement
 from .engagement_model import EngagementModel, fit_engagement
 from .events import EventLog, read_events
+from .flows import step_flows
 from .funnels import funnel, time_to_convert
+from .influence import step_influence
+from .lifecycle import lifecycle_states
+from .lifts import compare_paths, step_lifts
 from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_curve, onboarding_table
 from .paths import step_matrix, transitions
+from .patterns import match_paths, pattern_shares
 from .policy import Policy, read_policy
 from .repeat_buying import fit_bgnbd, rfm
 from .report import write_report
@@ -19,6 +24,7 @@ from .sources import read_source
 from .store import Store, open_store, write_store
 from .study import Study, open_study, run_study
 from .thresholds import Threshold, find_threshold
+from .tidying import bundle_rare, conversation_table, fold_lifecycle
 
 __version__: str
 
@@ -37,19 +43,26 @@ __all__ = [
     "Study",
     "Threshold",
     "best_contact_time",
+    "bundle_rare",
     "check_table",
     "cohort_retention",
+    "compare_paths",
+    "conversation_table",
     "engagement_signals",
     "find_threshold",
     "fit_bgnbd",
     "fit_engagement",
+    "fold_lifecycle",
     "follow_up",
     "funnel",
+    "lifecycle_states",
     "loyalty_curve",
+    "match_paths",
     "onboarding_curve",
     "onboarding_table",
     "open_store",
     "open_study",
+    "pattern_shares",
     "read_events",
     "read_policy",
     "read_settings",
@@ -61,6 +74,9 @@ __all__ = [
     "session_table",
     "simulate_customers",
     "split_sessions",
+    "step_flows",
+    "step_influence",
+    "step_lifts",
     "step_matrix",
     "survival",
     "time_to_convert",

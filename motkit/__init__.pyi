@@ -14,6 +14,8 @@ from .paths import step_matrix, transitions
 from .patterns import match_paths, pattern_shares
 from .policy import Policy, read_policy
 from .repeat_buying import fit_bgnbd, rfm
+from .promise_register import Promise, Promises, read_promises
+from .promises import check_promises
 from .report import write_report
 from .satisfaction import Satisfaction, satisfaction_by_onboarding
 from .schema import EVENTS, ONBOARDING, SESSIONS, check_table
@@ -37,6 +39,8 @@ __all__ = [
     "OnboardingTable",
     "Policy",
     "Satisfaction",
+    "Promise",
+    "Promises",
     "Settings",
     "Simulation",
     "Store",
@@ -44,6 +48,7 @@ __all__ = [
     "Threshold",
     "best_contact_time",
     "bundle_rare",
+    "check_promises",
     "check_table",
     "cohort_retention",
     "compare_paths",
@@ -65,6 +70,7 @@ __all__ = [
     "pattern_shares",
     "read_events",
     "read_policy",
+    "read_promises",
     "read_settings",
     "read_source",
     "rfm",

@@ -1,6 +1,7 @@
 from . import survival as survival
 from .cohorts import cohort_retention
 from .contact_time import best_contact_time
+from .detection import detect_triggers, still_wanted
 from .engagement import engagement_signals, score_engagement
 from .engagement_model import EngagementModel, fit_engagement
 from .events import EventLog, read_events
@@ -27,6 +28,8 @@ from .store import Store, open_store, write_store
 from .study import Study, open_study, run_study
 from .thresholds import Threshold, find_threshold
 from .tidying import bundle_rare, conversation_table, fold_lifecycle
+from .trigger_stream import TriggerStream
+from .triggers import read_triggers
 
 __version__: str
 
@@ -46,6 +49,7 @@ __all__ = [
     "Store",
     "Study",
     "Threshold",
+    "TriggerStream",
     "best_contact_time",
     "bundle_rare",
     "check_promises",
@@ -53,6 +57,7 @@ __all__ = [
     "cohort_retention",
     "compare_paths",
     "conversation_table",
+    "detect_triggers",
     "engagement_signals",
     "find_threshold",
     "fit_bgnbd",
@@ -73,6 +78,7 @@ __all__ = [
     "read_promises",
     "read_settings",
     "read_source",
+    "read_triggers",
     "rfm",
     "run_study",
     "satisfaction_by_onboarding",
@@ -84,6 +90,7 @@ __all__ = [
     "step_influence",
     "step_lifts",
     "step_matrix",
+    "still_wanted",
     "survival",
     "time_to_convert",
     "transitions",

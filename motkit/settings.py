@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Names', 'Instant', 'FilePath', 'StudySettings', 'SessionSettings', 'EngagementSettings', 'OnboardingSettings',
-           'Settings', 'read_settings']
+           'TriggerSettings', 'Settings', 'read_settings']
 
 # %% ../nbs/00_ground/01_settings.ipynb #46b5b571
 import configparser
@@ -86,6 +86,13 @@ class OnboardingSettings:
 
 # %% ../nbs/00_ground/01_settings.ipynb #924a3854
 @dataclass(frozen=True, config=_CONFIG)
+class TriggerSettings:
+    """Which patterns in a customer's events are worth a second look."""
+
+    file: FilePath = None  # `triggers.toml`; empty: none
+
+
+@dataclass(frozen=True, config=_CONFIG)
 class Settings:
     """All settings of a study, a section a stage."""
 
@@ -93,6 +100,7 @@ class Settings:
     sessions: SessionSettings = field(default_factory=SessionSettings)
     engagement: EngagementSettings = field(default_factory=EngagementSettings)
     onboarding: OnboardingSettings = field(default_factory=OnboardingSettings)
+    triggers: TriggerSettings = field(default_factory=TriggerSettings)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """All values by section and name, ready for JSON."""

@@ -7,7 +7,8 @@ __all__ = ['STAGES']
 
 # %% ../nbs/65_study/649_stages.ipynb #a3000002
 from .loyalty_stages import LOYALTY_STAGES
+from .trigger_stages import TRIGGER_STAGES
 from .workbench import Stage
 
 # %% ../nbs/65_study/649_stages.ipynb #a3000003
-STAGES: tuple[Stage, ...] = (*LOYALTY_STAGES,)
+STAGES: tuple[Stage, ...] = (*LOYALTY_STAGES, *TRIGGER_STAGES)

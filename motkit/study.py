@@ -28,7 +28,7 @@ from .errors import DesignError, StudyError
 from .events import EventLog, read_events
 from .schema import UTC as UTC_TIME
 from .schema import check_table
-from .settings import OnboardingSettings, Settings
+from .settings import OnboardingSettings, Settings, TriggerSettings
 from .simulate import DEMO_CUSTOMERS, DEMO_SEED, simulate_customers
 from .stages import STAGES
 from .store import Store, open_store, write_store
@@ -339,6 +339,7 @@ def run_study(
 _BAR = "{desc:<12}{percentage:3.0f}%|{bar:30}| {elapsed}"
 
 # %% ../nbs/65_study/65_study.ipynb #2cab7071
+_DEMO = Path(str(files("motkit"))) / "demo"  # what people write, for the demo
 DEMO_SETTINGS = Settings(
     onboarding=OnboardingSettings(
         start=("sign_up",),
@@ -346,7 +347,8 @@ DEMO_SETTINGS = Settings(
         churn=("account_closed",),
         lost=("tracking_opted_out",),
         by=("channel",),
-    )
+    ),
+    triggers=TriggerSettings(file=_DEMO / "triggers.toml"),
 )
 
 

@@ -19,7 +19,12 @@ from .schema import UTC as UTC_TIME
 from .triggers import Trigger, as_text, event_names, read_triggers
 from .watchers import Firing, _Absent, as_microseconds, make_watcher
 
-# %% ../nbs/50_act/523_trigger_stream.ipynb #7da6723a
+# %% ../nbs/50_act/523_trigger_stream.ipynb #e64b65e6
+def _about(event: Mapping[str, Any], same: Sequence[str]) -> str:
+    """What the columns of `same` hold, as text."""
+    return ", ".join([as_text(event.get(name)) for name in same])
+
+# %% ../nbs/50_act/523_trigger_stream.ipynb #34e7692e
 class _Lane:
     """Triggers of one `lateness`: what they wait for, and how far they have come."""
 
@@ -37,9 +42,8 @@ class _Lane:
         for watcher in self.timed:
             if watcher.queue and watcher.queue[0][0] < us:
                 watcher.run(us - 1)
-        customer = event["customer_id"]
         for take, same in self.by_event.get(event["event"], self.other):
-            take(us, row, (customer, ", ".join([as_text(event.get(name)) for name in same]) if same else ""), event)
+            take(us, row, (event["customer_id"], _about(event, same) if same else ""), event)
 
     def observe(self, us: int, row: int, event: Mapping[str, Any]) -> bool:
         """Take an event, now or when its turn comes. False if it came too late."""
@@ -61,7 +65,7 @@ class _Lane:
         for watcher in self.timed:
             watcher.run(closed)
 
-# %% ../nbs/50_act/523_trigger_stream.ipynb #fae7cf58
+# %% ../nbs/50_act/523_trigger_stream.ipynb #11c1db3b
 class _Watching:
     """The lanes of a stream, and what can be asked of them."""
 
@@ -92,7 +96,7 @@ class _Watching:
         self._out.clear()
         return fired
 
-# %% ../nbs/50_act/523_trigger_stream.ipynb #87f1ee5b
+# %% ../nbs/50_act/523_trigger_stream.ipynb #b6ecd108
 class TriggerStream(_Watching):
     """Declared triggers over events as they arrive; `motkit.detect_triggers` gives the same for a whole log."""
 

@@ -6,11 +6,16 @@
 __all__ = ['BIN_WIDTH', 'LOYALTY_STAGES']
 
 # %% ../nbs/65_study/641_loyalty_stages.ipynb #a2000004
+import warnings
+from typing import Any
+
 import polars as pl
 
 from .engagement import score_engagement
+from .errors import DesignError, StatisticalWarning
 from .onboarding import follow_up, loyalty_curve, onboarding_curve, onboarding_table
 from .sessions import US_PER_S, number_sessions, sum_sessions, weekly_sessions
+from .thresholds import Threshold, find_threshold
 from .workbench import Bench, Stage, Tables, by_segment, match_events
 
 # %% ../nbs/65_study/641_loyalty_stages.ipynb #005a84c7
@@ -54,15 +59,16 @@ def _make_onboarding(bench: Bench) -> Tables:
     """Who onboarded when, who was left out and why, and the curves of onboarding and of staying."""
     chosen = bench.settings.onboarding
     known = bench.store.known_events
+    wanted = tuple(dict.fromkeys((*chosen.by, *chosen.strata)))
     made = onboarding_table(
-        bench.events,
+        bench.with_profiles(wanted),
         start=match_events(chosen.start, known, "[onboarding] start"),
         milestone=match_events(chosen.milestone, known, "[onboarding] milestone"),
         churn=match_events(chosen.churn, known, "[onboarding] churn"),
         lost=match_events(chosen.lost, known, "[onboarding] lost"),
         churn_after_days=None if chosen.churn else chosen.churn_after_days,
         as_of=bench.as_of,
-        by=chosen.by or None,
+        by=wanted or None,
     )
     left_out = pl.when(pl.col("segment") == "all").then(made.left_out["customers"].sum())
     return {
@@ -71,6 +77,40 @@ def _make_onboarding(bench: Bench) -> Tables:
         "onboarding_summary": by_segment(made.table, chosen.by, follow_up).with_columns(left_out=left_out),
         **_curves(made.table, chosen.by),
     }
+
+# %% ../nbs/65_study/641_loyalty_stages.ipynb #a2100002
+_ONE = ("day", "ci_low", "ci_high", "statistic", "p_value", "p_method", "hazard_ratio", "customers", "events", "horizon_days", "shape_verdict", "reading")
+
+
+def _threshold_row(found: Threshold) -> pl.DataFrame:
+    """The one row that says the day, how sure it is, and what it goes with."""
+    row: dict[str, Any] = {name: getattr(found, name) for name in _ONE}
+    for name in ("hazard_ratio_ci", "hazard_ratio_simultaneous_ci"):
+        row |= dict(zip((f"{name}_low", f"{name}_high"), getattr(found, name) or (None, None), strict=True))
+    row |= {"confidence_set": [float(day) for day in found.confidence_set], "proportional_hazards_p": found.proportional_hazards_p}
+    row |= {"strata": list(found.strata), "notes": [str(note) for note in found.warnings]}
+    types: dict[str, Any] = dict.fromkeys(row, pl.Float64) | dict.fromkeys(("p_method", "shape_verdict", "reading"), pl.String)
+    types |= {"confidence_set": pl.List(pl.Float64), "strata": pl.List(pl.String), "notes": pl.List(pl.String)}
+    return pl.DataFrame([row], schema=types)
+
+# %% ../nbs/65_study/641_loyalty_stages.ipynb #a2100003
+def _make_threshold(bench: Bench) -> Tables:
+    """The threshold, its scan, what it goes with, each segment, and who is beyond it without being onboarded."""
+    if "onboarding" not in bench.tables():
+        raise DesignError("threshold", "there is no onboarding table", "Mend [onboarding] in the settings first.")
+    chosen, table = bench.settings.onboarding, bench.scan("onboarding").collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StatisticalWarning)  # they are kept in the column `notes`
+        found = find_threshold(
+            table, strata=list(chosen.strata or chosen.by), by=list(chosen.by) or None, horizon_days=chosen.horizon_days,
+            seed=bench.settings.study.seed, confidence=bench.settings.study.confidence,
+        )  # fmt: skip
+    tables: Tables = {"threshold": _threshold_row(found), "threshold_scan": found.scan, "threshold_shape_curve": found.shape_curve}
+    tables |= {"threshold_segments": found.segments, "threshold_heterogeneity": found.heterogeneity, "threshold_shape": found.shape}
+    tables |= {"threshold_risk": found.risk_difference, "threshold_days": found.rmst_difference, "threshold_windows": found.windows}
+    if found.day is not None:
+        tables |= {"threshold_survival": found.survival(), "at_risk": found.at_risk()}
+    return tables
 
 # %% ../nbs/65_study/641_loyalty_stages.ipynb #0eb8ae16
 def _make_customers(bench: Bench) -> Tables:
@@ -97,6 +137,7 @@ def _make_customers(bench: Bench) -> Tables:
 LOYALTY_STAGES = (
     Stage("sessions", (), ("sessions",), _make_sessions),
     Stage("engagement", (), ("sessions", "engagement"), _make_engagement),
-    Stage("onboarding", (), ("sessions", "onboarding"), _make_onboarding),
+    Stage("onboarding", ("profiles",), ("sessions", "onboarding"), _make_onboarding),
+    Stage("threshold", ("onboarding",), ("study", "onboarding"), _make_threshold),
     Stage("customers", ("sessions", "engagement", "onboarding"), (), _make_customers),
 )

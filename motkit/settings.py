@@ -38,6 +38,11 @@ def _read_instant(value: object) -> object:
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
+def _read_number(value: object) -> object:
+    """Leave a number in text to be read later, and take an empty value as none."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
 def _read_path(value: object) -> object:
     """Read the name of a file, an empty value as none."""
     return (Path(value.strip()) if value.strip() else None) if isinstance(value, str) else value
@@ -83,6 +88,8 @@ class OnboardingSettings:
     churn_after_days: Annotated[float, Field(gt=0)] = 30.0  # days of silence that count as churn
     lost: Names = ()  # events after which a customer can no longer be watched, which is not churn
     by: Names = ()  # columns, known at the start, by which the curves are split
+    strata: Names = ()  # columns, known at the start, within which customers are compared; empty: those of `by`
+    horizon_days: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_read_number)] = None  # after the threshold; empty: as followed
 
 # %% ../nbs/00_ground/01_settings.ipynb #924a3854
 @dataclass(frozen=True, config=_CONFIG)

@@ -346,7 +346,7 @@ DEMO_SETTINGS = Settings(
         milestone=("onboarded",),
         churn=("account_closed",),
         lost=("tracking_opted_out",),
-        by=("channel",),
+        by=("channel", "plan"),
     ),
     triggers=TriggerSettings(file=_DEMO / "triggers.toml"),
 )

@@ -41,6 +41,17 @@ class Bench:
         return self.store.add_ids(numbered).cast({"event": pl.String, "channel": pl.String})
 
 
+    def with_profiles(self, columns: Collection[str]) -> pl.LazyFrame:
+        """The events with those of `columns` that the log lacks and the profiles have, as known at the customer's start."""
+        events = self.events
+        lacking = [name for name in columns if name not in events.collect_schema()]
+        if not lacking or "profiles" not in self.tables():
+            return events
+        profiles = self.scan("profiles")
+        known = [name for name in lacking if name in profiles.collect_schema()]
+        return events.join(profiles.select("customer_id", *known).unique("customer_id", keep="first", maintain_order=True), on="customer_id", how="left", maintain_order="left")
+
+
 @dataclass(frozen=True)
 class Stage:
     """One step of a study."""

@@ -4,19 +4,25 @@ import json
 import signal
 import subprocess
 import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 from filelock import FileLock
 
-from motkit.errors import StudyError
+from motkit.errors import StatisticalWarning, StudyError
 from motkit.events import read_events
 from motkit.onboarding import onboarding_table
 from motkit.sessions import session_table, split_sessions
 from motkit.settings import Settings, read_settings
 from motkit.simulate import simulate_customers
 from motkit.study import DEMO_SETTINGS, Study, open_study, run_study
+from motkit.thresholds import find_threshold
+
+# the demo's settings, with what the log alone can tell: `plan` is in the profiles
+SETTINGS = replace(DEMO_SETTINGS, onboarding=replace(DEMO_SETTINGS.onboarding, by=("channel",)))
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +32,7 @@ def events() -> pl.DataFrame:
 
 @pytest.fixture
 def study(events: pl.DataFrame, tmp_path: Path) -> Study:
-    return run_study(DEMO_SETTINGS, events, tmp_path / "study", progress=False)
+    return run_study(SETTINGS, events, tmp_path / "study", progress=False)
 
 
 def reused(study: Study) -> dict[str, bool]:
@@ -54,42 +60,57 @@ def test_counts_add_up_from_rows_read_to_sessions_and_customers(study: Study, ev
 def test_the_store_gives_the_tables_that_the_functions_give_for_the_log(study: Study, events: pl.DataFrame) -> None:
     plain = session_table(split_sessions(events)).collect()
     assert study.table("sessions").sort("customer_id", "session").equals(plain)
-    asked = DEMO_SETTINGS.onboarding
+    asked = SETTINGS.onboarding
     made = onboarding_table(events, asked.start, asked.milestone, asked.churn, lost=asked.lost, as_of=events["timestamp"].max(), by=asked.by)
     assert study.table("onboarding").sort("customer_id").equals(made.table.sort("customer_id"))
 
 
+def test_the_threshold_is_that_of_the_function_for_the_same_strata_also_from_profiles(tmp_path: Path) -> None:
+    made = simulate_customers(n=600, seed=3)
+    study = run_study(DEMO_SETTINGS, made.events, tmp_path / "study", progress=False, profiles=made.profiles)
+    asked, table = DEMO_SETTINGS.onboarding, study.table("onboarding")
+    assert table.join(made.profiles, on="customer_id").select((pl.col("plan") == pl.col("plan_right")).all()).item()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StatisticalWarning)
+        found = find_threshold(table, strata=list(asked.by), by=list(asked.by))
+    row = study.table("threshold").row(0, named=True)
+    assert (row["day"], row["p_value"], row["hazard_ratio"], row["strata"]) == (found.day, found.p_value, found.hazard_ratio, list(asked.by))
+    assert study.table("threshold_scan").equals(found.scan)
+    assert set(study.table("at_risk")["customer_id"]) == set(found.at_risk()["customer_id"])
+
+
 def test_a_second_run_computes_nothing_and_changes_nothing(study: Study, events: pl.DataFrame) -> None:
     before = contents(study)
-    again = run_study(DEMO_SETTINGS, events, study.path, progress=False)
+    again = run_study(SETTINGS, events, study.path, progress=False)
     assert all(reused(again).values())
     assert all(table.equals(before[name]) for name, table in contents(again).items())
 
 
 def test_a_run_elsewhere_gives_the_same_tables(study: Study, events: pl.DataFrame, tmp_path: Path) -> None:
-    other = run_study(DEMO_SETTINGS, events, tmp_path / "elsewhere", progress=False)
+    other = run_study(SETTINGS, events, tmp_path / "elsewhere", progress=False)
     assert all(table.equals(contents(study)[name]) for name, table in contents(other).items())
 
 
 def test_a_changed_setting_computes_only_what_reads_it(study: Study, events: pl.DataFrame) -> None:
-    changed = Settings(onboarding=DEMO_SETTINGS.onboarding, engagement=read_settings(overrides={"engagement.half_life_days": "7"}).engagement)
+    changed = replace(SETTINGS, engagement=read_settings(overrides={"engagement.half_life_days": "7"}).engagement)
     again = run_study(changed, events, study.path, progress=False)
-    assert reused(again) == {"record": True, "sessions": True, "engagement": False, "onboarding": True, "customers": False}
+    taken = {"record": True, "sessions": True, "engagement": False, "onboarding": True, "threshold": True, "customers": False}
+    assert {name: reused(again)[name] for name in taken} == taken
 
 
 @pytest.mark.parametrize("change", ["value", "order"])
 def test_a_changed_value_or_order_of_the_data_computes_everything(study: Study, events: pl.DataFrame, change: str) -> None:
     first = pl.int_range(pl.len()) == 0
     changed = events.with_columns(value=pl.when(first).then(pl.col("value").fill_null(0) + 1).otherwise("value")) if change == "value" else events[[1, 0, *range(2, events.height)]]
-    again = run_study(DEMO_SETTINGS, changed, study.path, progress=False)
+    again = run_study(SETTINGS, changed, study.path, progress=False)
     assert not any(reused(again).values())
 
 
 def test_a_file_that_only_moved_is_not_read_again(events: pl.DataFrame, tmp_path: Path) -> None:
     events.write_parquet(tmp_path / "a.parquet")
-    first = run_study(DEMO_SETTINGS, tmp_path / "a.parquet", tmp_path / "study", progress=False)
+    first = run_study(SETTINGS, tmp_path / "a.parquet", tmp_path / "study", progress=False)
     (tmp_path / "a.parquet").rename(tmp_path / "b.parquet")
-    again = run_study(DEMO_SETTINGS, tmp_path / "b.parquet", first.path, progress=False)
+    again = run_study(SETTINGS, tmp_path / "b.parquet", first.path, progress=False)
     assert reused(again)["record"]
 
 
@@ -114,14 +135,14 @@ def test_a_run_that_is_killed_leaves_the_last_good_study_readable(study: Study, 
     left = open_study(study.path)
     assert left.manifest == study.manifest
     assert all(table.equals(before[name]) for name, table in contents(left).items())
-    mended = run_study(DEMO_SETTINGS, simulate_customers(n=80, seed=9).events, study.path, progress=False)
+    mended = run_study(SETTINGS, simulate_customers(n=80, seed=9).events, study.path, progress=False)
     assert len(list(mended.path.glob("store.*"))) == 1
     assert not list(mended.path.glob("**/*.part"))
 
 
 def test_nothing_after_as_of_is_looked_at(events: pl.DataFrame, tmp_path: Path) -> None:
     as_of = events["timestamp"].min() + (events["timestamp"].max() - events["timestamp"].min()) / 2
-    settings = Settings(study=read_settings(overrides={"study.as_of": as_of.isoformat()}).study, onboarding=DEMO_SETTINGS.onboarding)
+    settings = Settings(study=read_settings(overrides={"study.as_of": as_of.isoformat()}).study, onboarding=SETTINGS.onboarding)
     whole = run_study(settings, events, tmp_path / "whole", progress=False)
     cut = run_study(settings, events.filter(pl.col("timestamp") <= as_of), tmp_path / "cut", progress=False)
     for name in set(whole.tables) - {"log_summary", "rejected", "rejected_reasons"}:
@@ -140,7 +161,7 @@ def test_a_question_without_an_answer_does_not_stop_the_others(events: pl.DataFr
 
 def test_two_runs_in_one_folder_do_not_meet(study: Study, events: pl.DataFrame) -> None:
     with FileLock(study.path / ".lock"), pytest.raises(StudyError, match="another run"):
-        run_study(DEMO_SETTINGS, events, study.path, progress=False)
+        run_study(SETTINGS, events, study.path, progress=False)
 
 
 def test_a_log_without_events_is_refused_with_the_reasons(events: pl.DataFrame, tmp_path: Path) -> None:

@@ -166,9 +166,10 @@ def ratio_by_window(
     for end in ends:
         own = (at_days.time > begin) & (at_days.time <= end)
         part = scan_days(EventDays(at_days.time[own], at_days.stratum[own], at_days.at_risk[own], at_days.died[own], at_days.edges))
-        low, high = (np.exp(part.log_hr[0] + sign * z * part.std_error[0]) for sign in (-1, 1))
-        known = min(part.events_late[0], part.events_on_time[0]) > 0
-        ratio = (float(np.exp(part.log_hr[0])), float(low), float(high)) if known else (None, None, None)
+        ratio: tuple[float | None, ...] = (None, None, None)
+        if min(part.events_late[0], part.events_on_time[0]) > 0:
+            with np.errstate(over="ignore"):  # a ratio that hardly any event tells has no upper end
+                ratio = tuple(float(np.exp(part.log_hr[0] + sign * z * part.std_error[0])) for sign in (0, -1, 1))
         rows.append((begin, float(end), float(died[own].sum()), *ratio))
         begin = float(end)
     return pl.DataFrame(rows, schema=dict.fromkeys(("from_day", "to_day", "events", "hazard_ratio", "ci_low", "ci_high"), pl.Float64), orient="row")

@@ -51,7 +51,7 @@ class Bench:
         known = [name for name in lacking if name in profiles.collect_schema()]
         return events.join(profiles.select("customer_id", *known).unique("customer_id", keep="first", maintain_order=True), on="customer_id", how="left", maintain_order="left")
 
-
+# %% ../nbs/65_study/64_workbench.ipynb #a1000009
 @dataclass(frozen=True)
 class Stage:
     """One step of a study."""

@@ -75,9 +75,9 @@ def serve(
     """
     _origins(address, port, allow)  # a typing error is told before anything is loaded
     port = _free_port(address, port)
-    from motkit.overview_page import make_page
+    from motkit.app import make_app
 
-    page = make_page(study_path)
+    page = make_app(study_path)
     page()  # what is loaded once is loaded now, so that the first visitor does not wait for it
     from panel.io.server import get_server
     from tornado.httpclient import AsyncHTTPClient

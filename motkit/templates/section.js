@@ -1,0 +1,184 @@
+// One view of a study on a page: its words, its picture, its numbers, and what can be taken away.
+
+const make = (tag, className = "", text = "") => {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text) node.textContent = text;
+  return node;
+};
+
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+// A picture of Bokeh, drawn beside the old one and put in its place when it is ready, so that nothing flickers.
+class Picture {
+  constructor(onPick) {
+    this.node = make("div", "picture");
+    this.turn = 0;
+    this.views = null;
+    this.onPick = onPick;
+  }
+
+  async show(text, name, column) {
+    const turn = ++this.turn;
+    if (!text || text.startsWith("<")) {
+      this.clear();
+      this.node.innerHTML = text;
+      return;
+    }
+    for (let tries = 0; !this.node.isConnected && tries < 400; tries++) await pause(15);
+    if (!this.node.isConnected || turn !== this.turn) return;
+    const place = make("div", "place");
+    this.node.append(place);
+    const views = await window.Bokeh.embed.embed_item(JSON.parse(text), place);
+    if (turn !== this.turn) {
+      views.clear();
+      place.remove();
+      return;
+    }
+    this.clear(place);
+    this.views = views;
+    this.node.dataset.drawn = name;
+    if (column) this.listen(column);
+  }
+
+  clear(keep = null) {
+    if (this.views) this.views.clear();
+    this.views = null;
+    delete this.node.dataset.drawn;
+    for (const old of [...this.node.children]) if (old !== keep) old.remove();
+  }
+
+  // What was clicked: the value of a column in the source of the bar or point.
+  listen(column) {
+    for (const root of this.views.roots) {
+      for (const renderer of root.model.renderers ?? []) {
+        const source = renderer.data_source;
+        if (!source || !(column in source.data)) continue;
+        source.selected.properties.indices.change.connect(() => {
+          const [picked] = source.selected.indices;
+          if (picked !== undefined) this.onPick(String(source.data[column][picked]));
+        });
+      }
+    }
+  }
+
+  async save(kind) {
+    const layer = this.views.roots[0].export(kind === "svg" ? "svg" : "png", true);
+    const blob = await layer.to_blob();
+    return kind === "svg" ? blob : onBackground(blob);
+  }
+}
+
+// A picture is transparent on the page; alone it needs the page's background.
+async function onBackground(blob) {
+  const bitmap = await createImageBitmap(blob);
+  const canvas = make("canvas");
+  [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
+  const brush = canvas.getContext("2d");
+  brush.fillStyle = getComputedStyle(document.body).backgroundColor;
+  brush.fillRect(0, 0, canvas.width, canvas.height);
+  brush.drawImage(bitmap, 0, 0);
+  return new Promise((done) => canvas.toBlob(done, "image/png"));
+}
+
+function offer(blob, name) {
+  const link = make("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+function fromBase64(file) {
+  const bytes = Uint8Array.from(atob(file.base64), (letter) => letter.charCodeAt(0));
+  return new Blob([bytes], { type: file.mime });
+}
+
+function fold(label, ...inside) {
+  const details = make("details");
+  details.append(make("summary", "", label), ...inside);
+  return details;
+}
+
+export function render({ model }) {
+  const section = make("section", "view");
+  const title = make("h2");
+  const words = make("p");
+  const footing = make("p", "motkit-footing");
+  const table = make("div", "motkit-scroll");
+  const numbers = fold("Numbers", table);
+  const code = make("pre", "code");
+  const said = make("span", "said");
+  said.setAttribute("role", "status");
+  words.setAttribute("aria-live", "polite");
+  table.tabIndex = 0;
+
+  const button = (label, act, hint) => {
+    const node = make("button", "", label);
+    node.type = "button";
+    node.setAttribute("aria-label", hint);
+    node.title = hint;
+    node.addEventListener("click", act);
+    return node;
+  };
+  const ask = (want) => () => model.send_msg({ want });
+  const save = (kind) => async () => offer(await picture.save(kind), `${model.shown.name}.${kind}`);
+  const copy = async () => {
+    code.hidden = false;
+    if (navigator.clipboard) await navigator.clipboard.writeText(model.shown.code).catch(() => {});
+    said.textContent = navigator.clipboard ? "Copied." : "Copy the lines below.";
+    setTimeout(() => (said.textContent = ""), 3000);
+  };
+  const csv = button("CSV", ask("csv"), "Save the table as CSV");
+  const parquet = button("Parquet", ask("parquet"), "Save the table as Parquet");
+  const png = button("PNG", save("png"), "Save the picture as PNG");
+  const svg = button("SVG", save("svg"), "Save the picture as SVG");
+  const tools = make("div", "tools");
+  tools.append(csv, parquet, png, svg, button("Copy as code", copy, "Copy the call that makes this view in a notebook"), said);
+  const keep = fold("Save and copy", tools, code);
+
+  const groups = make("select");
+  groups.setAttribute("aria-label", "Group");
+  const customers = make("div", "motkit-scroll customers");
+  const show = (group) => model.send_msg({ want: "customers", group });
+  const who = fold("Customers", groups, button("Show", () => show(groups.value), "Show the customers of this group"), customers);
+  const picture = new Picture((group) => {
+    who.open = true;
+    groups.value = group;
+    show(group);
+  });
+
+  const more = make("div", "more");
+  more.append(numbers, keep, who);
+  section.append(title, words, picture.node, footing, more);
+
+  const update = () => {
+    const shown = model.shown;
+    title.textContent = shown.title;
+    words.textContent = shown.empty || shown.sentence;
+    words.className = shown.empty ? "motkit-empty" : "sentence";
+    footing.textContent = shown.footing;
+    table.innerHTML = shown.table;
+    table.setAttribute("aria-label", `Numbers of ${shown.title}`);
+    code.textContent = shown.code;
+    code.hidden = true;
+    numbers.hidden = footing.hidden = keep.hidden = Boolean(shown.empty);
+    if (!shown.picture) numbers.open = true;
+    who.hidden = !shown.groups.length;
+    groups.replaceChildren(...shown.groups.map(([value, label]) => new Option(label, value)));
+    customers.replaceChildren();
+    png.hidden = svg.hidden = !shown.picture.startsWith("{");
+    picture.node.style.minHeight = shown.picture ? `${shown.height}px` : "0";
+    picture.node.setAttribute("role", "img");
+    picture.node.setAttribute("aria-label", `${shown.title}. ${shown.sentence}`);
+    picture.show(shown.picture, shown.name, shown.column);
+  };
+  model.on("shown", update);
+  model.on("msg:custom", (told) => {
+    if (told.file) offer(fromBase64(told.file), told.file.name);
+    if (told.customers) customers.innerHTML = told.customers;
+  });
+  model.on("remove", () => picture.clear());
+  update();
+  return section;
+}

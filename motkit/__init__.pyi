@@ -16,6 +16,7 @@ from .patterns import match_paths, pattern_shares
 from .policy import Policy, read_policy
 from .promise_register import Promise, Promises, read_promises
 from .promises import check_promises
+from .policy_batch import apply_policy
 from .repeat_buying import fit_bgnbd, rfm
 from .report import write_report
 from .satisfaction import Satisfaction, satisfaction_by_onboarding
@@ -50,6 +51,7 @@ __all__ = [
     "Study",
     "Threshold",
     "TriggerStream",
+    "apply_policy",
     "best_contact_time",
     "bundle_rare",
     "check_promises",

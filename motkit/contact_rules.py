@@ -159,6 +159,10 @@ class NeverRule:
     scope: Match = ()
     then: str = "drop"
 
+    def opposite(self, action: Action) -> tuple[Match, ...]:
+        """The contacts that block an action: those that match `b` if it matches `a`, and the other way round."""
+        return tuple(other for own, other in ((self.a, self.b), (self.b, self.a)) if fits(own, action.fields()))
+
 
 Rule = ConsentRule | ValidityRule | QuietRule | CountRule | HoldoutRule | NeverRule
 

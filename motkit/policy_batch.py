@@ -37,11 +37,11 @@ class Crowd:
     _by_pair: dict[tuple[str | None, str], pl.DataFrame] = field(default_factory=dict)
 
     def consents_of(self, action: Action) -> pl.DataFrame:
-        """The rows of consent for the action's purpose and channel, sorted by customer and start."""
+        """The rows of consent for the action's purpose and channel."""
         pair = (action.purpose, action.channel)
         if pair not in self._by_pair:
             wanted = (pl.col("purpose") == action.purpose) & (pl.col("channel") == action.channel)
-            self._by_pair[pair] = self.consents.filter(wanted).sort("_customer", "_from")
+            self._by_pair[pair] = self.consents.filter(wanted)
         return self._by_pair[pair]
 
     @property
@@ -59,7 +59,10 @@ def _zone_names(customers: pl.DataFrame | pl.LazyFrame | None, names: pl.Series,
     column = next((c for c in ("time_zone", "tz") if c in has), None)
     if column is None or "customer_id" not in has:
         raise SchemaError("customers", "missing 'customer_id' or 'time_zone'", f"It has {has}. Without zones leave `customers` out.")
-    known = customers.lazy().select("customer_id", _zone=pl.col(column).cast(pl.String)).unique("customer_id", keep="any").collect()
+    known = customers.lazy().select("customer_id", _zone=pl.col(column).cast(pl.String)).collect()
+    if known.height == names.len() and known["customer_id"].dtype == names.dtype and known["customer_id"].equals(names):
+        return known["_zone"]
+    known = known.unique("customer_id", keep="any")
     codes = find_codes(names, known["customer_id"])
     return known["_zone"].gather(pl.Series(codes).replace(-1, None))
 
@@ -177,7 +180,7 @@ def _consent(crowd: Crowd, action: Action) -> Times:
     customer, start = rows["_customer"].to_numpy(), rows["_from"].to_numpy()
     holds, known = rows["given"].to_numpy() & (rows["_to"].to_numpy() > crowd.t), start <= crowd.t
     newest = np.full(crowd.size, -NEVER)
-    newest[customer[known]] = start[known]
+    np.maximum.at(newest, customer[known], start[known])
     spoilt = np.zeros(crowd.size, bool)
     spoilt[customer[known & ~holds & (start == newest[customer])]] = True
     free = np.where((newest > -NEVER) & ~spoilt, crowd.t, NEVER)
@@ -196,8 +199,9 @@ def _groups(rows: pl.DataFrame, codes: Codes) -> Iterator[tuple[int, list[tuple[
 
 def _holdout(crowd: Crowd, rule: HoldoutRule) -> Times:
     """A hash a customer."""
-    held = [holdout_bucket(name, rule.salt) < rule.share for name in crowd.names.cast(pl.String).to_list()]
-    return np.where(np.array(held, bool), NEVER, crowd.t)
+    ids = crowd.names.cast(pl.String).to_list()
+    held = np.fromiter((holdout_bucket(name, rule.salt) for name in ids), np.float64, len(ids)) < rule.share
+    return np.where(held, NEVER, crowd.t)
 
 # %% ../nbs/50_act/512_policy_batch.ipynb #2f394aa2
 def _free(crowd: Crowd, bit: int, rule: Rule, action: Action) -> Times:
@@ -266,7 +270,7 @@ def _settle_quiet(crowd: Crowd, rules: Sequence[QuietRule], customer: Codes, fir
 # %% ../nbs/50_act/512_policy_batch.ipynb #b3034d49
 def _collect(crowd: Crowd, policy: Policy, actions: Sequence[Action], customer: Codes, action: Codes) -> tuple[NDArray[np.uint64], Times]:
     """The mask and the first free instant of each candidate."""
-    order = np.argsort(action.astype(np.int16 if len(actions) < 2**15 else np.int64), kind="stable")
+    order = np.argsort(action.astype(np.min_scalar_type(len(actions))), kind="stable")
     ends = np.cumsum(np.bincount(action, minlength=len(actions)))
     people = customer[order]
     parts = [slice(end - size, end) for end, size in zip(ends, np.bincount(action, minlength=len(actions)), strict=True)]

@@ -41,8 +41,11 @@ def code_values(
 def find_codes(values: pl.Series, names: pl.Series) -> Codes:
     """The place of each value in a column of distinct values; -1 where it is not there."""
     known = pl.DataFrame({"name": names}).with_row_index("code")
-    found = pl.DataFrame({"name": values.cast(names.dtype)}).join(known, on="name", how="left", maintain_order="left", nulls_equal=True)
-    return found["code"].cast(pl.Int64).fill_null(-1).to_numpy()
+    opens = values.ne_missing(values.shift(1))
+    heads = values.filter(opens) if opens.sum() < values.len() // 2 and values.len() and opens[0] else values
+    found = pl.DataFrame({"name": heads.cast(names.dtype)}).join(known, on="name", how="left", maintain_order="left", nulls_equal=True)
+    codes = found["code"].cast(pl.Int64).fill_null(-1).to_numpy()
+    return codes if heads is values else codes[opens.cum_sum().cast(pl.Int64).to_numpy() - 1]
 
 # %% ../nbs/50_act/511_policy_past.ipynb #b7140650
 _VALID = ("valid_from", "valid_to")
@@ -167,6 +170,11 @@ def _sort_past(table: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
     """Put codes to the customers, leave the others out, and sort."""
     code = pl.Series("_customer", find_codes(table["customer_id"], names))
     table = table.drop("customer_id").with_columns(code).filter(pl.col("_customer") >= 0)
-    customer, stamp = table["_customer"].to_numpy(), table["_stamp"].to_numpy()
-    ordered = (customer[1:] > customer[:-1]) | ((customer[1:] == customer[:-1]) & (stamp[1:] >= stamp[:-1]))
-    return table if ordered.all() else table.sort("_customer", "_stamp")
+    first = int(table["_stamp"].min() or 0)  # type: ignore[arg-type]
+    span = int(table["_stamp"].max() or 0) - first + 1  # type: ignore[arg-type]
+    if names.len() * span >= 2**63:
+        return table.sort("_customer", "_stamp")
+    key = pl.col("_customer") * span + pl.col("_stamp") - first
+    table = table.select(key.alias("_key"), pl.exclude("_customer", "_stamp"))
+    table = table if table["_key"].is_sorted() else table.sort("_key")
+    return table.with_columns(_customer=pl.col("_key") // span, _stamp=pl.col("_key") % span + first)

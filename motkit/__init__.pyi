@@ -14,9 +14,9 @@ from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_cu
 from .paths import step_matrix, transitions
 from .patterns import match_paths, pattern_shares
 from .policy import Policy, read_policy
+from .policy_batch import apply_policy
 from .promise_register import Promise, Promises, read_promises
 from .promises import check_promises
-from .policy_batch import apply_policy
 from .repeat_buying import fit_bgnbd, rfm
 from .report import write_report
 from .satisfaction import Satisfaction, satisfaction_by_onboarding

@@ -14,15 +14,14 @@ import polars as pl
 from .engagement import score_engagement
 from .errors import DesignError, StatisticalWarning
 from .onboarding import follow_up, loyalty_curve, onboarding_curve, onboarding_table
-from .sessions import US_PER_S, number_sessions, sum_sessions, weekly_sessions
+from .sessions import US_PER_S, sum_sessions, weekly_sessions
 from .thresholds import Threshold, find_threshold
 from .workbench import Bench, Stage, Tables, by_segment, match_events
 
 # %% ../nbs/65_study/641_loyalty_stages.ipynb #005a84c7
 def _make_sessions(bench: Bench) -> Tables:
     """One row a session, and the counts by week and channel."""
-    known = bench.store.events.filter(pl.col("timestamp") <= bench.as_of)
-    summed = sum_sessions(number_sessions(known, bench.settings.sessions.gap_minutes, "customer"), "customer")
+    summed = sum_sessions(bench.numbered, "customer")
     engaged_s = pl.when(pl.col("measured") > 0).then(pl.col("engaged_us") / US_PER_S)
     sessions = (
         bench.store.add_ids(summed.with_columns(engaged_s=engaged_s).sort("customer", "session"))

@@ -68,6 +68,9 @@ class SessionSettings:
     """How events become visits."""
 
     gap_minutes: Annotated[float, Field(gt=0)] = 30.0  # silence that ends a session, in minutes
+    pings: Names = ()  # events that only say that a page is still being read; taken out after they were measured
+    heartbeat_s: Annotated[float, Field(gt=0)] = 10.0  # seconds between two pings
+    min_visit_s: Annotated[float, Field(ge=0)] = 5.0  # seconds that the first pings of a page count
 
 
 @dataclass(frozen=True, config=_CONFIG)

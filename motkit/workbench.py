@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 
 import polars as pl
 
+from .attention import fold_pings
 from .errors import DesignError
 from .sessions import number_sessions
 from .settings import Settings
@@ -34,11 +35,17 @@ class Bench:
     tables: Callable[[], Collection[str]]
 
     @property
+    def numbered(self) -> pl.LazyFrame:
+        """The store up to `as_of`, in order, with `session` and `engaged_s`; pings are measured and taken out."""
+        known, chosen = self.store.events.filter(pl.col("timestamp") <= self.as_of), self.settings.sessions
+        numbered = number_sessions(known, chosen.gap_minutes, "customer")
+        pings = match_events(chosen.pings, self.store.known_events, "[sessions] pings")
+        return fold_pings(numbered, pings, chosen.heartbeat_s, chosen.min_visit_s, "customer") if pings else numbered
+
+    @property
     def events(self) -> pl.LazyFrame:
         """The log up to `as_of`, columns of `EVENTS` and the log's own, ordered, with `session` and `engaged_s`."""
-        known = self.store.events.filter(pl.col("timestamp") <= self.as_of)
-        numbered = number_sessions(known, self.settings.sessions.gap_minutes, "customer")
-        return self.store.add_ids(numbered).cast({"event": pl.String, "channel": pl.String})
+        return self.store.add_ids(self.numbered).cast({"event": pl.String, "channel": pl.String})
 
 
     def with_profiles(self, columns: Collection[str]) -> pl.LazyFrame:

@@ -62,7 +62,7 @@ class StudySettings:
     min_cell: Annotated[int, Field(ge=1)] = 11  # views hide groups of fewer customers
     as_of: Instant = None  # nothing later is looked at, UTC unless it names a zone; empty: the last event
 
-
+# %% ../nbs/00_ground/01_settings.ipynb #d0070001
 @dataclass(frozen=True, config=_CONFIG)
 class SessionSettings:
     """How events become visits."""
@@ -72,14 +72,14 @@ class SessionSettings:
     heartbeat_s: Annotated[float, Field(gt=0)] = 10.0  # seconds between two pings
     min_visit_s: Annotated[float, Field(ge=0)] = 5.0  # seconds that the first pings of a page count
 
-
+# %% ../nbs/00_ground/01_settings.ipynb #d0070002
 @dataclass(frozen=True, config=_CONFIG)
 class EngagementSettings:
     """How fast a customer's activity fades."""
 
     half_life_days: Annotated[float, Field(gt=0)] = 14.0  # days after which an event counts half
 
-
+# %% ../nbs/00_ground/01_settings.ipynb #d0070003
 @dataclass(frozen=True, config=_CONFIG)
 class OnboardingSettings:
     """Which events start a customer's clock, onboard and end a customer."""

@@ -10,6 +10,9 @@ from .funnels import funnel, time_to_convert
 from .influence import step_influence
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
+from .formats import describe_format, list_formats
+from .funnels import funnel, time_to_convert
+from .ocel import Ocel, read_ocel, write_ocel
 from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_curve, onboarding_table
 from .paths import step_matrix, transitions
 from .patterns import match_paths, pattern_shares
@@ -31,6 +34,7 @@ from .thresholds import Threshold, find_threshold
 from .tidying import bundle_rare, conversation_table, fold_lifecycle
 from .trigger_stream import TriggerStream
 from .triggers import read_triggers
+from .xes import write_xes
 
 __version__: str
 
@@ -40,6 +44,7 @@ __all__ = [
     "SESSIONS",
     "EngagementModel",
     "EventLog",
+    "Ocel",
     "OnboardingTable",
     "Policy",
     "Promise",
@@ -60,6 +65,7 @@ __all__ = [
     "compare_paths",
     "conversation_table",
     "detect_triggers",
+    "describe_format",
     "engagement_signals",
     "find_threshold",
     "fit_bgnbd",
@@ -68,6 +74,7 @@ __all__ = [
     "follow_up",
     "funnel",
     "lifecycle_states",
+    "list_formats",
     "loyalty_curve",
     "match_paths",
     "onboarding_curve",
@@ -78,6 +85,7 @@ __all__ = [
     "read_events",
     "read_policy",
     "read_promises",
+    "read_ocel",
     "read_settings",
     "read_source",
     "read_triggers",
@@ -97,6 +105,8 @@ __all__ = [
     "time_to_convert",
     "transitions",
     "weekly_sessions",
+    "write_ocel",
     "write_report",
     "write_store",
+    "write_xes",
 ]

@@ -18,10 +18,11 @@ import polars as pl
 
 from .counting import Count, Summary, count_rows, summarise_counts
 from .errors import SettingError, SourceError
+from .formats import open_known
 from .raw import explain_faults
 from .rows import LogTable, read_lookups, select_rows
 from .sources import Part, Source, check_description, read_source
-from .tables import fingerprint_rows, fingerprint_table, open_table
+from .tables import fingerprint_rows, fingerprint_table
 
 # %% ../nbs/10_record/12_events.ipynb #f8cfa06f
 def _count_all(tables: list[LogTable]) -> list[Count]:
@@ -175,7 +176,7 @@ def read_events(
     source: object = None,  # a file, folder, pattern, list of files, database address, frame, `Source` or source.toml
     *,
     columns: Mapping[str, str | None] | None = None,  # motkit's name -> the source's; None as a name leaves it out; others are guessed from `NAMES`
-    source_format: str = "auto",  # csv, parquet, ndjson, arrow, duckdb, sqlite
+    source_format: str = "auto",  # csv, parquet, ndjson, json, arrow, duckdb, sqlite, or a system's: `motkit.formats.list_formats()`
     time_zone: str | None = None,  # IANA zone of times that name none; UTC, with a note
     day_first: bool = False,  # whether 01/02/2024 is the first of February
     time_unit: str | None = None,  # of numbers: s, ms, us (since 1970) or d; never guessed
@@ -203,7 +204,7 @@ def read_events(
     given |= {key: value for key, value in tables_of.items() if value}
     tables = []
     for part, place, folder in _gather_parts(source, description, given):
-        raw = open_table(place, part.format, part.table, part.query, part.separator, part.encoding)
+        raw, part = open_known(place, part)
         window = _moment(start, part.time.zone, "start"), _moment(end, part.time.zone, "end")
         tables.append(LogTable(raw, part, read_lookups(part, folder), window))
     return EventLog(tables)

@@ -17,8 +17,9 @@ import polars as pl
 
 from .errors import SourceError
 from .raw import RawTable, explain_faults
+from .records import FAULTS
 from .schema import EVENTS
-from .sources import Part
+from .sources import Part, TimeRules
 from .tables import open_table
 from .times import add_times
 
@@ -176,7 +177,7 @@ def _make_canonical(columns: Mapping[str, str], schema: pl.Schema, part: Part, a
 
 # %% ../nbs/10_record/111_rows.ipynb #5ee00811
 REASONS = (
-    "no customer", "no time", "unparsable time", "no event", "time does not exist in <zone>", "outside the observation window",
+    "<broken record>", "no customer", "no time", "time in another unit", "unparsable time", "no event", "time does not exist in <zone>", "outside the observation window",
     "value is not a number", "duration is not a number", "negative duration", "<rules of the description>", "exact duplicate",
 )  # fmt: skip
 Window = tuple[datetime | None, datetime | None]
@@ -185,15 +186,21 @@ Window = tuple[datetime | None, datetime | None]
 def _give_reasons(part: Part, columns: Mapping[str, str], schema: pl.Schema, bad: Mapping[str, pl.Expr], window: Window) -> dict[str, pl.Expr]:
     """The condition of each reason over the prepared columns, in order of precedence; true rejects."""
     when, given, kind = pl.col("\0timestamp"), pl.col(columns["timestamp"]), schema[columns["timestamp"]]
+    early = pl.lit(False)
+    if part.time.earliest and (kind.is_numeric() or (kind == pl.String and part.time.unit)):
+        number = given.is_not_null() if kind.is_numeric() else given.str.contains(r"^\s*-?\d+(?:\.\d*)?\s*$")
+        early = (when < part.time.earliest) | (when.is_null() & number)
     empty = given.is_null()
     if kind == pl.String:
         empty = empty | (when.is_null() & given.str.contains(_MISSING))
     elif kind.is_float():
         empty = empty | given.is_nan()
     customer, event = pl.col("\0customer_id"), pl.col("\0event")
-    reasons = {
+    broken = {fault: pl.col("\0fault") == fault for fault in FAULTS} if "\0fault" in schema else {}
+    reasons = broken | {
         "no customer": customer.is_null() if schema[columns["customer_id"]].is_numeric() else customer.is_null() | customer.str.contains(_MISSING),
         "no time": empty,
+        "time in another unit": early,
         "unparsable time": when.is_null() & ~pl.col("\0gap"),
         "no event": event.is_null() | event.str.contains(_BLANK),
         f"time does not exist in {part.time.zone or 'UTC'}": pl.col("\0gap"),
@@ -229,6 +236,17 @@ def prepare_rows(
     return rows.with_columns(code.alias("\0reason")), tuple(part.reasons.get(name, name) for name in reasons)
 
 # %% ../nbs/10_record/111_rows.ipynb #ca643f14
+def _add_lateness(rows: pl.LazyFrame, part: Part, about: str) -> pl.LazyFrame:
+    """Seconds from an event to its arrival as `late_s`, where a format tells both times as text."""
+    has = rows.collect_schema()
+    if not all(has.get(name) == pl.String for name in ("\0made", "\0came")):
+        return rows
+    for name in ("\0made", "\0came"):
+        rules = TimeRules(zone=part.time.zone)
+        rows = add_times(rows, name, rules, pl.Series(dtype=pl.String), about).drop(name).rename({"\0timestamp": name}).drop("\0gap", "\0twice")
+    return rows.with_columns(late_s=(pl.col("\0came") - pl.col("\0made")).dt.total_microseconds() / 1_000_000)
+
+# %% ../nbs/10_record/111_rows.ipynb #2c5735cf
 @dataclass
 class LogTable:
     """One raw table and the rules by which it becomes events; its first rows are tried at once."""
@@ -244,11 +262,16 @@ class LogTable:
     def __post_init__(self) -> None:
         about = self.raw.about
         with explain_faults(about, "Mend the description; a CAST that does not fit every row is written TRY_CAST, which gives null."):
-            head = derive_columns(self.raw.head.lazy(), self.part, self.lookups, about)[0].collect()
+            head = derive_columns(self.add_known(self.raw.head.lazy()), self.part, self.lookups, about)[0].collect()
             self.columns = choose_columns(self.part, head.columns, about)
             self.times = head[self.columns["timestamp"]]
             rows, self.reasons = self.prepare(self.raw.head.lazy())
             rows.collect()
+
+    def add_known(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Raw rows with what their format adds."""
+        known = self.raw.known
+        return rows if known is None else _add_lateness(known.derive(rows), self.part, self.raw.about)
 
     @cached_property
     def scan(self) -> pl.LazyFrame:
@@ -262,12 +285,13 @@ class LogTable:
 
     def prepare(self, rows: pl.LazyFrame) -> tuple[pl.LazyFrame, tuple[str, ...]]:
         """Rows of this table, prepared by its rules."""
-        return prepare_rows(rows, self.part, self.lookups, self.columns, self.times, self.window, self.raw.about)
+        return prepare_rows(self.add_known(rows), self.part, self.lookups, self.columns, self.times, self.window, self.raw.about)
 
 # %% ../nbs/10_record/111_rows.ipynb #17f40845
 def _further_columns(table: LogTable) -> dict[str, str]:
     """The columns that are carried along: their name in the events -> their name in the source."""
-    taken, used = {*EVENTS, "row", "reason"}, set(table.columns.values())
+    taken, used = {*EVENTS, "row", "reason"}, {*table.columns.values(), "malformed"}
+    used |= table.raw.known.sources if table.raw.known else set()
     has = [name for name in table.prepared.collect_schema() if not name.startswith("\0") and name not in used]
     return {f"{name}_raw" if name in taken else name: name for name in has}
 

@@ -31,6 +31,7 @@ class TimeRules(BaseModel):
     origin: date | datetime | None = None  # from where numbers count; None is 1970-01-01 UTC
     origin_column: str | None = None  # the column that chooses among `origins`
     origins: dict[str, date | datetime] = {}
+    earliest: date | None = None  # numbers that give an earlier time are of another unit, and rejected
 
     @field_validator("zone")
     @classmethod
@@ -57,7 +58,7 @@ class Part(BaseModel):
     path: str | list[str] | None = None  # a file, folder, pattern or database; relative to the description
     table: str | None = None  # of a database
     query: str | None = None  # SQL for a database
-    format: Literal["auto", "csv", "parquet", "ndjson", "arrow", "duckdb", "sqlite"] = "auto"
+    format: str = "auto"  # of the file, such as csv, or of the system that wrote it, such as ga4; auto looks at it
     separator: str | None = None  # of text columns; None looks at the header
     encoding: str | None = None  # None looks for a byte-order mark, then UTF-8, then Windows-1252
     columns: dict[str, str] = {}  # motkit's name -> the source's; '' leaves a column out

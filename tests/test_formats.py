@@ -1,0 +1,378 @@
+"""Formats: every export reads, counts add up, what is broken is a row with its reason, and XES and OCEL come back the same."""
+
+import gzip
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import motkit
+from motkit.errors import SchemaError, SourceError
+from motkit.events import EventLog, read_events
+from motkit.formats import ADAPTERS, describe_format, list_formats
+from motkit.ocel import read_ocel, write_ocel
+from motkit.schema import EVENTS
+from motkit.settings import Settings
+from motkit.xes import write_xes
+
+MOMENT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+
+
+def check_counts(log: EventLog) -> EventLog:
+    """Rows read are events and rejected rows, and each has its row number."""
+    summary = log.summary
+    assert summary.rows_read == summary.events + summary.rejected == log.events.collect().height + log.rejected.height
+    assert sum(summary.rejected_by_reason.values()) == summary.rejected
+    return log
+
+
+def write_lines(path: Path, records: list[Any]) -> Path:
+    path.write_text("".join((one if isinstance(one, str) else json.dumps(one)) + "\n" for one in records), encoding="utf-8")
+    return path
+
+
+SAMPLES = {
+    "amplitude/amplitude_event_data.csv": ("amplitude", 10, 10),
+    "ga4/fivetran_ga4_event_data.csv": ("ga4", 6, 6),
+    "ga4/ga4_bigquery_event_row.jsonl": ("ga4", 1, 1),
+    "ga4/ga4_bigquery_event_row_rawnames.jsonl": ("ga4", 1, 1),
+    "klaviyo/event.csv": ("klaviyo", 3, 3),
+    "matomo/amazon_cloudfront_web.log": ("weblog", 1, 1),
+    "matomo/caddy_json.log": ("weblog", 3, 1),
+    "matomo/iis.log": ("weblog", 1, 1),
+    "matomo/live_getLastVisitsDetails.xml": ("matomo", 1, 0),
+    "matomo/logs_to_tests.log": ("weblog", 4, 3),
+    "matomo/nginx_json.log": ("weblog", 2, 2),
+    "mixpanel/event.csv": ("mixpanel", 5, 5),
+    "posthog/posthog_capture_events.jsonl": ("posthog", 5, 5),
+    "segment/example_segment_pages.csv": ("segment_warehouse", 1, 1),
+    "segment/test-context-track.json": ("segment", 1, 1),
+    "segment/test-enqueue-alias.json": ("segment", 1, 1),
+    "segment/test-enqueue-group.json": ("segment", 1, 1),
+    "segment/test-enqueue-identify.json": ("segment", 1, 1),
+    "segment/test-enqueue-page.json": ("segment", 1, 1),
+    "segment/test-enqueue-screen.json": ("segment", 1, 1),
+    "segment/test-enqueue-track.json": ("segment", 1, 1),
+    "segment/test-many-track.json": ("segment", 3, 1),
+    "snowplow/snowplow_web_events.csv": ("snowplow", 160, 157),
+    "running-example.xes": ("xes", 42, 42),
+}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", SAMPLES)
+def test_every_sample_is_recognised_and_its_counts_add_up(name: str, real_data: Path) -> None:
+    title, rows, events = SAMPLES[name]
+    log = check_counts(read_events(real_data / "formats" / name))
+    assert (log.summary.rows_read, log.summary.events) == (rows, events)
+    assert f"read as {ADAPTERS[title].title}: 100% of its marks are there, sure" in log.summary.notes[0]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", [name for name, (_, _, events) in SAMPLES.items() if events])
+def test_every_sample_with_an_event_runs_to_a_study(name: str, real_data: Path, tmp_path: Path) -> None:
+    study = motkit.run_study(Settings(), real_data / "formats" / name, tmp_path / "study", progress=False)
+    assert study.table("log_summary")["events"].item() == SAMPLES[name][2]
+    assert study.table("customers").height > 0
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["helpdesk_italian.xes.gz", "receipt_coselog.xes.gz"])
+def test_a_real_log_of_processes_has_as_many_events_as_its_text(name: str, real_data: Path) -> None:
+    text = gzip.decompress((real_data / name).read_bytes()).decode()
+    log = check_counts(read_events(real_data / name))
+    assert log.summary.events == len(re.findall(r"<event>", text))
+    assert log.summary.customers == len(set(re.findall(r'<trace>\s*(?:<[^>]*/>\s*)*?<string key="concept:name" value="([^"]*)"', text)))
+
+
+@pytest.mark.data
+def test_the_events_of_the_receipt_log_are_those_of_a_plain_tree(real_data: Path) -> None:
+    import xml.etree.ElementTree as ET
+
+    space = "{http://www.xes-standard.org/}"
+    expected = []
+    for trace in ET.fromstring(gzip.decompress((real_data / "receipt_coselog.xes.gz").read_bytes())).iter(f"{space}trace"):
+        own = {one.get("key"): one.get("value") for one in trace if one.tag != f"{space}event"}
+        for event in trace.iter(f"{space}event"):
+            values = {one.get("key"): one.get("value") or "" for one in event}
+            when = datetime.fromisoformat(values["time:timestamp"]).astimezone(UTC)
+            expected.append((own["concept:name"], when, values["concept:name"], own["channel"], values["lifecycle:transition"]))
+    log = read_events(real_data / "receipt_coselog.xes.gz")
+    assert log.events.select("customer_id", "timestamp", "event", "channel", "lifecycle").collect().rows() == expected
+    assert log.events.collect_schema()["case:deadline"] == pl.Datetime("us", "UTC")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["receipt_coselog.xes.gz", "formats/running-example.xes"])
+def test_a_real_log_comes_back_from_xes_as_it_was(name: str, real_data: Path, tmp_path: Path) -> None:
+    events = read_events(real_data / name).events.collect().sort("customer_id", "timestamp", maintain_order=True)
+    again = read_events(write_xes(events, tmp_path / "again.xes.gz")).events.collect()
+    assert again.select(events.columns).equals(events)
+
+
+@pytest.mark.data
+def test_an_attribute_of_a_case_may_be_the_customer(real_data: Path) -> None:
+    log = read_events(real_data / "helpdesk_italian.xes.gz", columns={"customer_id": "customer"})
+    events = log.events.collect()
+    assert events["session_id"].n_unique() == 4580
+    assert events["customer_id"].n_unique() == log.summary.customers < 4580
+
+
+texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc", "Cn")), min_size=1, max_size=8).filter(lambda text: re.search(r"[A-Za-z]{2}\d", text) is not None)
+named = st.sampled_from(["ann", "bo", 'c"<&', "dé 漢", "x\ty"])
+event_rows = st.lists(
+    st.tuples(named, st.integers(0, 10**9), st.sampled_from(["look", "pay & go", "<b>"]), st.sampled_from(["web", "shop"]), st.one_of(st.none(), st.floats(-1e9, 1e9)), st.one_of(st.none(), st.floats(0, 1e6)), st.one_of(st.none(), st.integers(-(2**60), 2**60)), st.one_of(st.none(), st.booleans())),
+    min_size=1,
+    max_size=20,
+)
+
+
+def as_events(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
+    schema = {**EVENTS, "step": pl.Int64(), "known": pl.Boolean()}
+    made = [(who, MOMENT + timedelta(microseconds=us), what, where, value, duration, step, known) for who, us, what, where, value, duration, step, known in rows]
+    return pl.DataFrame(made, schema=schema, orient="row").sort("customer_id", "timestamp", maintain_order=True)
+
+
+@settings(max_examples=12, deadline=None)
+@given(event_rows)
+def test_any_events_come_back_from_xes_and_from_ocel_as_they_were(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Any, ...]]) -> None:
+    events, folder = as_events(rows), tmp_path_factory.mktemp("trip")
+    for path in (write_xes(events, folder / "a.xes"), write_ocel(events, folder / "a.json"), write_ocel(events, folder / "a.xmlocel")):
+        again = check_counts(read_events(path)).events.collect()
+        for column in events.columns:
+            if column in again.columns or events[column].count():
+                assert again[column].to_list() == events[column].to_list(), (path.name, column)
+
+
+def test_an_object_centric_log_with_several_items_counts_an_event_once(tmp_path: Path) -> None:
+    def event(name: str, who: list[str], minute: int) -> dict[str, Any]:
+        links = [{"objectId": one, "qualifier": "buyer"} for one in who] + [{"objectId": item, "qualifier": None} for item in ("i1", "i2", "o1")]
+        return {"id": name, "type": "pay", "time": f"2026-03-01T10:{minute:02}:00Z", "attributes": [{"name": "amount", "value": 5.5}], "relationships": links}
+
+    things = [{"id": one, "type": kind, "attributes": [], "relationships": []} for one, kind in [("ann", "customer"), ("bo", "customer"), ("i1", "item"), ("i2", "item"), ("o1", "order")]]
+    kinds = [{"name": "pay", "attributes": [{"name": "amount", "type": "float"}]}]
+    content = {"objectTypes": [], "eventTypes": kinds, "objects": things, "events": [event("e1", ["ann"], 1), event("e2", ["ann", "bo"], 2), event("e3", [], 3), event("e1", ["ann"], 1)]}
+    path = tmp_path / "log.json"
+    path.write_text(json.dumps(content))
+    log = check_counts(read_events(path))
+    assert log.summary.rejected_by_reason == {"several customers": 1, "no customer": 1, "exact duplicate": 1}
+    assert log.events.select("customer_id", "event", "amount", "ocel:order", "event_id").collect().rows() == [("ann", "pay", 5.5, "o1", "e1")]
+    assert "from the schema, not tried on real data" in log.summary.notes[0]
+    by_order = read_events(path, columns={"customer_id": "ocel:order"})
+    assert by_order.events.collect()["customer_id"].to_list() == ["o1", "o1"]
+    path.write_text(json.dumps(content | {"events": content["events"][:3]}))
+    assert read_ocel(write_ocel(read_ocel(path), tmp_path / "again.xml")).relations.equals(read_ocel(path).relations)
+
+
+def message(**changes: Any) -> dict[str, Any]:
+    return {"type": "track", "event": "buy", "messageId": "m1", "userId": "ann", "anonymousId": "d1", "timestamp": "2026-03-01T10:00:00Z", "sentAt": "2026-03-01T10:00:01Z", "properties": {"revenue": 5}, "context": {}} | changes
+
+
+def test_broken_lines_become_rows_with_their_reason_and_the_rest_is_read(tmp_path: Path) -> None:
+    lines = [message(), '{"type": "track", ', 5, message(messageId="m2", userId=None), message(messageId="m3", properties={"revenue": "much"}), message(messageId="m1", sentAt="2026-03-01T10:00:09Z")]
+    path = write_lines(tmp_path / "a.jsonl", [*lines, message(messageId="m4", timestamp=5, sentAt=None)])
+    path.write_text(path.read_text() + '{"type": "tra')
+    log = check_counts(read_events(path))
+    assert log.summary.rejected_by_reason == {
+        "malformed JSON": 1, "truncated file": 1, "not a record": 1, "unparsable time": 1, "value is not a number": 1, "duplicate messageId": 1,
+    }  # fmt: skip
+    assert log.events.select("customer_id", "value", "event_id").collect().rows() == [("ann", 5.0, "m1"), ("d1", 5.0, "m2")]
+    assert log.rejected.filter(reason="malformed JSON")["malformed"].item() == '{"type": "track",'
+    assert "malformed" not in log.events.collect_schema()
+
+
+def test_a_compressed_file_that_breaks_off_gives_what_came_before(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [message(messageId=f"m{n}", anonymousId=str(hash(str(n)))) for n in range(3000)])
+    packed = gzip.compress(path.read_bytes())
+    (tmp_path / "b.jsonl.gz").write_bytes(packed[: len(packed) // 2])
+    log = check_counts(read_events(tmp_path / "b.jsonl.gz"))
+    assert 500 < log.summary.events < 3000
+    assert log.summary.rejected_by_reason["truncated file"] >= 1
+    events = pl.concat([as_events([(f"c{n}", n, "look", "web", None, None, n, None) for n in range(3000)])])
+    whole = write_xes(events, tmp_path / "a.xes.gz").read_bytes()
+    (tmp_path / "b.xes.gz").write_bytes(whole[: len(whole) // 2])
+    log = check_counts(read_events(tmp_path / "b.xes.gz"))
+    assert 500 < log.summary.events < 3000
+    assert log.summary.rejected_by_reason == {"truncated file": 1}
+
+
+def test_times_of_another_unit_are_rejected(tmp_path: Path) -> None:
+    def event(time: Any, name: str) -> dict[str, Any]:
+        return {"event": "look", "properties": {"distinct_id": "ann", "time": time, "$insert_id": name, "mp_lib": "web"}}
+
+    seconds = 1_770_000_000
+    log = check_counts(read_events(write_lines(tmp_path / "a.jsonl", [event(seconds, "a"), event(seconds + 1, "b"), event(seconds + 2, "c"), event(seconds * 1000, "d"), event("soon", "e")])))
+    assert log.summary.events == 3
+    assert log.summary.rejected_by_reason == {"time in another unit": 1, "unparsable time": 1}
+    millis = [event(seconds * 1000, "a"), event(seconds * 1000 + 1, "b"), event(seconds, "c")]
+    log = check_counts(read_events(write_lines(tmp_path / "b.jsonl", millis)))
+    assert log.summary.rejected_by_reason == {"time in another unit": 1}
+    assert log.summary.first == datetime.fromtimestamp(seconds, UTC)
+
+
+def test_a_raw_export_with_repeats_is_deduplicated_by_its_four_fields(tmp_path: Path) -> None:
+    def event(name: str, person: str, extra: int) -> dict[str, Any]:
+        return {"event": "look", "properties": {"distinct_id": person, "time": 1_770_000_000, "$insert_id": name, "mp_lib": "web", "mp_processing_time_ms": extra}}
+
+    log = read_events(write_lines(tmp_path / "a.jsonl", [event("a", "ann", 9), event("a", "ann", 1), event("a", "bo", 1), event("b", "ann", 1)]))
+    assert log.summary.rejected_by_reason == {"duplicate event, person, time and insert id": 1}
+    assert log.rejected["properties.mp_processing_time_ms"].to_list() == ["9"]
+
+
+def test_nested_parquet_reads_like_its_json(tmp_path: Path) -> None:
+    def row(number: int) -> dict[str, Any]:
+        values = {"string_value": None, "int_value": None, "float_value": None, "double_value": None}
+        params = [{"key": "ga_session_id", "value": values | {"int_value": 77}}, {"key": "engagement_time_msec", "value": values | {"int_value": 1500}}]
+        return {"event_timestamp": 1_770_000_000_000_000 + number, "event_name": "page_view", "user_pseudo_id": "d1", "user_id": None if number else "ann", "event_bundle_sequence_id": 1, "platform": "WEB", "event_params": params, "stream_id": "s", "user_first_touch_timestamp": 1, "device": {"category": "desktop"}, "geo": {"country": "DE"}, "traffic_source": {"medium": "organic"}}  # fmt: skip
+
+    rows = [row(0), row(1), row(1)]
+    json_log = read_events(write_lines(tmp_path / "a.jsonl", rows))
+    pl.DataFrame(rows, infer_schema_length=None, schema_overrides={"user_id": pl.String}).write_parquet(tmp_path / "a.parquet")
+    table_log = read_events(tmp_path / "a.parquet")
+    wanted = ["customer_id", "timestamp", "event", "channel", "duration_s", "session_id", "anonymous_id"]
+    for log in (json_log, table_log):
+        assert check_counts(log).summary.rejected_by_reason == {"exact duplicate": 1}
+    assert json_log.events.select(wanted).collect().equals(table_log.events.select(wanted).collect())
+    assert json_log.events.collect()["session_id"].to_list() == ["d1.77"] * 2
+    assert json_log.events.collect()["customer_id"].to_list() == ["ann", "d1"]
+
+
+XDM = {"_id": "x1", "timestamp": "2026-03-01T10:00:00Z", "eventType": "commerce.purchases", "producedBy": "self", "identityMap": {"ECID": [{"id": "e1"}], "crm": [{"id": "ann", "primary": True}]}, "commerce": {"order": {"priceTotal": 9.5}}, "channel": {"_id": "web"}}
+CLOUD = {"specversion": "1.0", "id": "1", "source": "/shop", "type": "order.paid", "time": "2026-03-01T10:00:00Z", "subject": "ann", "data": {"value": 9.5}}
+RUDDER = message() | {"rudderId": "r1", "channel": "web", "originalTimestamp": "2026-03-01T10:00:00Z", "properties": {"revenue": 9.5}}
+POSTHOG_LATE = {"uuid": "u1", "event": "look", "distinct_id": "ann", "properties": {"$lib": "web", "value": 9.5}, "sent_at": "2026-03-01T10:00:05Z", "offset": 5000, "now": "2026-03-01T10:00:06Z"}
+AMPLITUDE = {"amplitude_id": 5, "device_id": "d", "user_id": "ann", "event_type": "look", "event_time": "2026-03-01 10:00:00.000", "client_event_time": "2026-03-01 10:00:00", "client_upload_time": "2026-03-06 10:00:00", "server_upload_time": "2026-03-06 10:00:00", "session_id": -1, "event_properties": {"revenue": 9.5}, "platform": "web", "$insert_id": "i"}
+MATOMO = {"idVisit": 4, "idSite": 1, "visitorId": "aa", "userId": "ann", "visitIp": "1.2.3.4", "visitCount": 1, "referrerType": "web", "actionDetails": [{"type": "action", "timestamp": 1772359200, "timeSpent": "20", "pageId": 1, "eventValue": 9.5}, {"type": "action", "timestamp": 1772359220, "timeSpent": "0", "pageId": 2}]}
+KLAVIYO = {"data": [{"type": "event", "id": "k1", "attributes": {"uuid": "k", "datetime": "2026-03-01T10:00:00Z", "event_properties": {"$value": "$9.50"}}, "relationships": {"profile": {"data": {"id": "ann"}}, "metric": {"data": {"id": "paid"}}}}]}
+RECORDS = {"xdm": XDM, "cloudevents": CLOUD, "rudderstack": RUDDER, "segment": message(properties={"revenue": 9.5}, channel="web"), "posthog": POSTHOG_LATE, "amplitude": AMPLITUDE, "matomo": MATOMO, "klaviyo": KLAVIYO}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_of_each_format_gives_its_customer_time_channel_and_value(name: str, tmp_path: Path) -> None:
+    for path in (tmp_path / "a.json", tmp_path / "b.jsonl"):
+        path.write_text(json.dumps(RECORDS[name], indent=1 if path.suffix == ".json" else None))
+        log = check_counts(read_events(path))
+        first = log.events.collect().row(0, named=True)
+        assert (first["customer_id"], first["timestamp"], first["value"]) == ("ann", datetime(2026, 3, 1, 10, tzinfo=UTC), 9.5)
+        assert first["channel"] in ("web", "/shop", "unknown")
+        assert f"read as {ADAPTERS[name].title}" in log.summary.notes[0]
+        assert ("from the schema" in log.summary.notes[0]) == (not ADAPTERS[name].tried)
+
+
+def test_the_last_page_of_a_visit_has_no_measured_time(tmp_path: Path) -> None:
+    log = read_events(write_lines(tmp_path / "a.jsonl", [MATOMO]))
+    assert log.events.collect()["duration_s"].to_list() == [20.0, None]
+
+
+def test_events_that_came_late_are_counted_and_kept(tmp_path: Path) -> None:
+    log = read_events(write_lines(tmp_path / "a.jsonl", [AMPLITUDE]))
+    assert log.events.collect()["late_s"].to_list() == [5 * 86_400.0]
+    assert log.events.collect()["session_id"].to_list() == [None]
+    assert any("1 events arrived more than 3 days after" in note for note in log.summary.notes)
+
+
+def test_the_same_event_id_stays_with_the_row_that_was_collected_first(tmp_path: Path) -> None:
+    columns = {"event_id": ["a", "a", "b", None, None], "collector_tstamp": ["2026-03-01 10:00:05", "2026-03-01 10:00:01", "2026-03-01 10:00:02", "2026-03-01 10:00:03", "2026-03-01 10:00:04"]}
+    frame = pl.DataFrame(columns | {"derived_tstamp": columns["collector_tstamp"], "user_id": [None, None, "ann", "bo", "bo"], "domain_userid": ["d1", "d1", "d1", None, None], "domain_sessionid": None, "network_userid": "n", "event": "page_view", "event_name": "page_view", "app_id": "shop", "platform": "web", "dvce_created_tstamp": None})
+    frame.write_csv(tmp_path / "a.csv")
+    log = check_counts(read_events(tmp_path / "a.csv"))
+    assert log.rejected.select("reason", "row").rows() == [("duplicate event_id", 0)]
+    assert log.events.collect()["customer_id"].to_list() == ["d1", "ann", "bo", "bo"]
+
+
+def test_the_pipelines_own_table_without_a_header_reads_too(tmp_path: Path) -> None:
+    from motkit.formats import _ENRICHED
+
+    values = {"event_id": "a", "collector_tstamp": "2026-03-01 10:00:00", "derived_tstamp": "2026-03-01 10:00:00", "domain_userid": "d1", "event_name": "page_view", "platform": "web"}
+    line = "\t".join(values.get(name, "") for name in _ENRICHED)
+    (tmp_path / "good.tsv").write_text(f"{line}\n{line[:-3]}\nshort\tline\n")
+    log = check_counts(read_events(tmp_path / "good.tsv"))
+    assert log.summary.rejected_by_reason == {"malformed line": 2}
+    assert log.events.collect()["customer_id"].to_list() == ["d1"]
+
+
+BOMBS = {
+    "an entity bomb": '<!DOCTYPE log [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]><log><trace><event><string key="concept:name" value="&b;"/></event></trace></log>',
+    "an outer entity": '<!DOCTYPE log [<!ENTITY a SYSTEM "file:///etc/passwd">]><log><trace><event><string key="x" value="y"/></event></trace></log>',
+    "an outer document type": '<!DOCTYPE log SYSTEM "http://example.org/a.dtd"><log></log>',
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.parametrize("suffix", ["xes", "xmlocel"])
+def test_xml_with_entities_is_refused(name: str, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{suffix}"
+    path.write_text(BOMBS[name])
+    with pytest.raises(SourceError, match="entities"):
+        _ = read_events(path).summary
+
+
+def test_attributes_of_a_wrong_type_and_broken_xml_become_rejected_rows(tmp_path: Path) -> None:
+    event = '<event><string key="concept:name" value="look"/><date key="time:timestamp" value="2026-03-01T10:00:00Z"/>{}</event>'
+    path = tmp_path / "a.xes"
+    path.write_text(f'<log><trace><string key="concept:name" value="ann"/>{event.format("")}{event.format("""<int key="n" value="x"/>""")}</trace><trace>{event.format("")}</wrong>')
+    log = check_counts(read_events(path))
+    assert log.summary.rejected_by_reason == {"malformed XML": 1, "wrong type": 1, "no customer": 1}
+    assert log.summary.events == 1
+
+
+def test_life_cycle_points_are_a_column_and_a_note(tmp_path: Path) -> None:
+    event = '<event><string key="concept:name" value="look"/><date key="time:timestamp" value="2026-03-01T10:00:00Z"/><string key="lifecycle:transition" value="{}"/></event>'
+    path = tmp_path / "a.xes"
+    path.write_text(f'<log><trace><string key="concept:name" value="ann"/>{event.format("start")}{event.format("complete")}</trace></log>')
+    log = read_events(path)
+    assert log.events.collect()["lifecycle"].to_list() == ["start", "complete"]
+    assert any("1 complete, 1 start" in note for note in log.summary.notes)
+
+
+def test_a_description_or_columns_win_over_a_guess(tmp_path: Path) -> None:
+    path = write_lines(tmp_path / "a.jsonl", [POSTHOG_LATE, POSTHOG_LATE | {"uuid": "u2"}])
+    given = {"customer_id": "uuid", "timestamp": "now", "event": "event"}
+    assert read_events(path, columns=given).summary.customers == 2
+    assert not any("PostHog" in note for note in read_events(path, columns=given).summary.notes)
+    named = read_events(path, columns=given, source_format="posthog")
+    assert named.summary.customers == 2
+    assert "as named" in named.summary.notes[0]
+
+
+def test_a_plain_log_is_not_taken_for_another_systems(tmp_path: Path) -> None:
+    made = motkit.simulate_customers(n=60, seed=1).events.lazy().collect()
+    made.write_parquet(tmp_path / "a.parquet")
+    assert not any("read as" in note for note in read_events(tmp_path / "a.parquet").summary.notes)
+
+
+def test_a_list_of_plain_records_reads_without_a_format(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{"user_id": "ann", "time": "2026-03-01", "action": "look", "deep": {"x": 1}}], indent=1))
+    log = check_counts(read_events(path))
+    assert log.events.select("customer_id", "deep.x").collect().rows() == [("ann", "1")]
+
+
+def test_each_format_has_a_page_and_a_wrong_name_is_told() -> None:
+    table = list_formats()
+    assert table["format"].to_list() == list(ADAPTERS)
+    for name in ADAPTERS:
+        page = describe_format(name)
+        assert page.mapping.height == len(ADAPTERS[name].columns)
+        assert all(trap in str(page) for trap in ADAPTERS[name].traps)
+        assert "<table>" in page._repr_html_()
+    assert set(table.filter(tried_on="from the schema, not tried on real data")["format"]) == {"rudderstack", "xdm", "cloudevents", "ocel"}
+    with pytest.raises(SourceError, match="Formats are ga4"):
+        describe_format("ga5")
+    with pytest.raises(SourceError, match="those of systems are ga4"):
+        read_events(pl.DataFrame({"a": [1]}), source_format="ga5")
+
+
+def test_writing_refuses_what_would_not_come_back(tmp_path: Path) -> None:
+    events = as_events([("ann", 1, "look", "web", None, None, 1, None), ("ann", 2, "look", "web", None, None, 2, None)])
+    with pytest.raises(SchemaError, match="changes within a case"):
+        write_xes(events.rename({"step": "case:step"}), tmp_path / "a.xes")
+    for write in (write_xes, write_ocel):
+        with pytest.raises(SchemaError, match="nested"):
+            write(events.with_columns(list=pl.concat_list("step")), tmp_path / "a.json")

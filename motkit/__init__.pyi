@@ -6,12 +6,11 @@ from .engagement import engagement_signals, score_engagement
 from .engagement_model import EngagementModel, fit_engagement
 from .events import EventLog, read_events
 from .flows import step_flows
+from .formats import describe_format, list_formats
 from .funnels import funnel, time_to_convert
 from .influence import step_influence
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
-from .formats import describe_format, list_formats
-from .funnels import funnel, time_to_convert
 from .ocel import Ocel, read_ocel, write_ocel
 from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_curve, onboarding_table
 from .paths import step_matrix, transitions
@@ -64,8 +63,8 @@ __all__ = [
     "cohort_retention",
     "compare_paths",
     "conversation_table",
-    "detect_triggers",
     "describe_format",
+    "detect_triggers",
     "engagement_signals",
     "find_threshold",
     "fit_bgnbd",
@@ -83,9 +82,9 @@ __all__ = [
     "open_study",
     "pattern_shares",
     "read_events",
+    "read_ocel",
     "read_policy",
     "read_promises",
-    "read_ocel",
     "read_settings",
     "read_source",
     "read_triggers",

@@ -1,4 +1,5 @@
 from . import survival as survival
+from .candidates import Pattern, find_pattern, propose_candidates
 from .cohorts import cohort_retention
 from .contact_time import best_contact_time
 from .detection import detect_triggers, still_wanted
@@ -12,6 +13,11 @@ from .influence import step_influence
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
 from .ocel import Ocel, read_ocel, write_ocel
+from .followed import follow_customers
+from .funnels import funnel, time_to_convert
+from .kinds import KindRule, add_kinds, read_kind_rules
+from .moment_times import LeakageError
+from .moments import Moments, find_moments
 from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_curve, onboarding_table
 from .paths import step_matrix, transitions
 from .patterns import match_paths, pattern_shares
@@ -49,6 +55,11 @@ __all__ = [
     "Promise",
     "Promises",
     "Satisfaction",
+    "KindRule",
+    "LeakageError",
+    "Moments",
+    "OnboardingTable",
+    "Pattern",
     "Settings",
     "Simulation",
     "Store",
@@ -56,6 +67,7 @@ __all__ = [
     "Threshold",
     "TriggerStream",
     "apply_policy",
+    "add_kinds",
     "best_contact_time",
     "bundle_rare",
     "check_promises",
@@ -66,10 +78,13 @@ __all__ = [
     "describe_format",
     "detect_triggers",
     "engagement_signals",
+    "find_moments",
+    "find_pattern",
     "find_threshold",
     "fit_bgnbd",
     "fit_engagement",
     "fold_lifecycle",
+    "follow_customers",
     "follow_up",
     "funnel",
     "lifecycle_states",
@@ -85,6 +100,9 @@ __all__ = [
     "read_ocel",
     "read_policy",
     "read_promises",
+    "propose_candidates",
+    "read_events",
+    "read_kind_rules",
     "read_settings",
     "read_source",
     "read_triggers",

@@ -7,17 +7,16 @@ from .engagement import engagement_signals, score_engagement
 from .engagement_model import EngagementModel, fit_engagement
 from .events import EventLog, read_events
 from .flows import step_flows
+from .followed import follow_customers
 from .formats import describe_format, list_formats
 from .funnels import funnel, time_to_convert
 from .influence import step_influence
+from .kinds import KindRule, add_kinds, read_kind_rules
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
-from .ocel import Ocel, read_ocel, write_ocel
-from .followed import follow_customers
-from .funnels import funnel, time_to_convert
-from .kinds import KindRule, add_kinds, read_kind_rules
 from .moment_times import LeakageError
 from .moments import Moments, find_moments
+from .ocel import Ocel, read_ocel, write_ocel
 from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_curve, onboarding_table
 from .paths import step_matrix, transitions
 from .patterns import match_paths, pattern_shares
@@ -49,25 +48,24 @@ __all__ = [
     "SESSIONS",
     "EngagementModel",
     "EventLog",
+    "KindRule",
+    "LeakageError",
+    "Moments",
     "Ocel",
     "OnboardingTable",
+    "Pattern",
     "Policy",
     "Promise",
     "Promises",
     "Satisfaction",
-    "KindRule",
-    "LeakageError",
-    "Moments",
-    "OnboardingTable",
-    "Pattern",
     "Settings",
     "Simulation",
     "Store",
     "Study",
     "Threshold",
     "TriggerStream",
-    "apply_policy",
     "add_kinds",
+    "apply_policy",
     "best_contact_time",
     "bundle_rare",
     "check_promises",
@@ -96,13 +94,12 @@ __all__ = [
     "open_store",
     "open_study",
     "pattern_shares",
-    "read_events",
-    "read_ocel",
-    "read_policy",
-    "read_promises",
     "propose_candidates",
     "read_events",
     "read_kind_rules",
+    "read_ocel",
+    "read_policy",
+    "read_promises",
     "read_settings",
     "read_source",
     "read_triggers",

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Block', 'FLOOR', 'SHORT_STEPS', 'MOST_STEPS', 'TOLERANCE', 'Mixture', 'features', 'Sums', 'sum_block', 'maximise',
-           'merge_rows', 'MixtureFit', 'fit_mixture']
+           'merge_rows', 'MixtureFit', 'fit_mixture', 'describe_groups']
 
 # %% ../nbs/30_loyalty/334_mixture.ipynb #af4a2997
 from collections.abc import Iterable
@@ -381,3 +381,18 @@ def fit_mixture(
     mixture = top.mixture.take(np.argsort(-top.mixture.share, kind="stable"))
     table = _describe_starts(short, polished, warm)
     return MixtureFit(mixture, top.log_likelihood, _entropy(mixture, blocks), float(w.sum()), top.path, top.converged, table)
+
+# %% ../nbs/30_loyalty/334_mixture.ipynb #9e82de37
+def describe_groups(
+    rows: Encoded,
+    sizes: tuple[int, ...],
+    group: NDArray[np.int64],  # of each row
+    k: int,
+    weight: Array,  # how many customers a row stands for
+    alpha: float = 1.0,
+) -> Mixture:
+    """What each column looks like within groups that came from elsewhere."""
+    blocks = [(features(rows, sizes), weight)]
+    nobody = np.zeros(rows.rows, dtype=np.int64)
+    frame = _Frame(len(rows.numbers), sizes, _sum_groups(nobody, 1, blocks), alpha)
+    return maximise(frame, _sum_groups(group, k, blocks))

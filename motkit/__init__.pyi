@@ -2,6 +2,7 @@ from . import survival as survival
 from .candidates import Pattern, find_pattern, propose_candidates
 from .cohorts import cohort_retention
 from .contact_time import best_contact_time
+from .customers import CustomerTable, customer_table
 from .detection import detect_triggers, still_wanted
 from .engagement import engagement_signals, score_engagement
 from .engagement_model import EngagementModel, fit_engagement
@@ -20,6 +21,7 @@ from .ocel import Ocel, read_ocel, write_ocel
 from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_curve, onboarding_table
 from .paths import step_matrix, transitions
 from .patterns import match_paths, pattern_shares
+from .personas import Personas, build_personas
 from .policy import Policy, read_policy
 from .policy_batch import apply_policy
 from .promise_register import Promise, Promises, read_promises
@@ -31,6 +33,7 @@ from .schema import EVENTS, ONBOARDING, SESSIONS, check_table
 from .sessions import session_table, split_sessions, weekly_sessions
 from .settings import Settings, read_settings
 from .simulate import Simulation, simulate_customers
+from .small_cells import hide_small_cells
 from .sources import read_source
 from .store import Store, open_store, write_store
 from .study import Study, open_study, run_study
@@ -46,6 +49,7 @@ __all__ = [
     "EVENTS",
     "ONBOARDING",
     "SESSIONS",
+    "CustomerTable",
     "EngagementModel",
     "EventLog",
     "KindRule",
@@ -54,6 +58,7 @@ __all__ = [
     "Ocel",
     "OnboardingTable",
     "Pattern",
+    "Personas",
     "Policy",
     "Promise",
     "Promises",
@@ -67,6 +72,7 @@ __all__ = [
     "add_kinds",
     "apply_policy",
     "best_contact_time",
+    "build_personas",
     "bundle_rare",
     "check_promises",
     "check_table",
@@ -74,6 +80,7 @@ __all__ = [
     "compare_paths",
     "conversation_table",
     "describe_format",
+    "customer_table",
     "detect_triggers",
     "engagement_signals",
     "find_moments",
@@ -85,6 +92,7 @@ __all__ = [
     "follow_customers",
     "follow_up",
     "funnel",
+    "hide_small_cells",
     "lifecycle_states",
     "list_formats",
     "loyalty_curve",

@@ -153,7 +153,7 @@ def _habits(visits: pl.DataFrame) -> pl.DataFrame:
     weekend = _shares(visits, "weekend", "weekend", 2, 0.0).select("customer_id", pl.col("^weekend_yes_share$").name.replace("_yes", ""))
     return table.join(weekend, on="customer_id", how="left")
 
-# %% ../nbs/30_loyalty/33_customers.ipynb #b0b94bdb
+# %% ../nbs/30_loyalty/33_customers.ipynb #52596592
 _UNITS = {
     "visits_per_week": "visits a week",
     "events_per_visit": "events a visit",
@@ -163,7 +163,7 @@ _UNITS = {
     "weeks_observed": "weeks from the first event to as_of",
     "days_since_last": "days from the last event to as_of",
 }
-_CONTEXT = {"weeks_observed": "how long a customer was seen, not what they are like", "days_since_last": "where a customer stands today, not what they are like"}
+_CONTEXT = {"kinds_of_events": "grows with the time that a customer was seen", "weeks_observed": "how long a customer was seen, not what they are like", "days_since_last": "where a customer stands today, not what they are like"}
 
 
 def _describe(column: str, source: str, protected: bool, allowed: Mapping[str, str], kind: pl.DataType) -> tuple[str, str, str, str, str]:

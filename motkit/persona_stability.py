@@ -118,14 +118,16 @@ def overlap(
     pairs = own[:, 0] * (own[:, 0] - 1)
     return best, np.where(pairs > 0, (shared * (shared - 1)).sum(axis=1) / np.maximum(pairs, 1), np.nan)
 
-# %% ../nbs/30_loyalty/335_persona_stability.ipynb #692a2342
+# %% ../nbs/30_loyalty/335_persona_stability.ipynb #2d1e1ff1
 STABLE, HOLDS, PATTERN, DISSOLVED = 0.85, 0.75, 0.60, 0.20
 STABILITY_ROWS, ENOUGH = 5000, 25
 Refit = Callable[[Encoded, Array, int], NDArray[np.int64]]  # rows, weights, seed -> group of each row
 
 
 def _subset(rows: Encoded, weight: Array, seed: int) -> NDArray[np.int64]:
-    """At most 5,000 rows in a fixed order, so that the order of customers does not matter."""
+    """At most 5,000 rows, in an order that does not depend on that of the customers where there are few of them."""
+    if rows.rows > 4 * STABILITY_ROWS:
+        return np.random.default_rng([seed, 17]).choice(rows.rows, STABILITY_ROWS, replace=False, p=weight / weight.sum())
     order = np.lexsort(np.concatenate([np.nan_to_num(rows.numbers, nan=-1e9), rows.codes])[::-1])
     if len(order) <= STABILITY_ROWS:
         return order

@@ -13,6 +13,8 @@ from .formats import describe_format, list_formats
 from .funnels import funnel, time_to_convert
 from .influence import step_influence
 from .kinds import KindRule, add_kinds, read_kind_rules
+from .journey_map import JourneyMap, map_journey
+from .journeys import Journey, read_journey
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
 from .moment_times import LeakageError
@@ -56,6 +58,8 @@ __all__ = [
     "LeakageError",
     "Moments",
     "Ocel",
+    "Journey",
+    "JourneyMap",
     "OnboardingTable",
     "Pattern",
     "Personas",
@@ -96,6 +100,7 @@ __all__ = [
     "lifecycle_states",
     "list_formats",
     "loyalty_curve",
+    "map_journey",
     "match_paths",
     "onboarding_curve",
     "onboarding_table",
@@ -106,6 +111,7 @@ __all__ = [
     "read_events",
     "read_kind_rules",
     "read_ocel",
+    "read_journey",
     "read_policy",
     "read_promises",
     "read_settings",

@@ -129,8 +129,9 @@ def _rank_variants(units: pl.DataFrame, most: int, confidence: float) -> pl.Data
     columns = ("scope", "rank", "variant", "kind", "way", "n", "units", "customers", "share", "ci_low", "ci_high", "left_after", "went_to")
     return table.select(columns).sort("scope", "rank")
 
-# %% ../nbs/20_journey/214_conformance.ipynb #3a6f5946
+# %% ../nbs/20_journey/214_conformance.ipynb #008c34e4
 _US_PER_DAY = 86_400_000_000
+_FEWEST = 20  # journeys on either side of a difference
 
 
 def leaving_effects(
@@ -161,12 +162,13 @@ def leaving_effects(
 
 # %% ../nbs/20_journey/214_conformance.ipynb #74b6da9e
 def _compare_leaving(shares: pl.DataFrame) -> pl.DataFrame:
-    """Put those who went on as planned beside those who left after the same step."""
+    """Put those who went on as planned beside those who left after the same step; differences of few are not told."""
     stayed = shares.filter(pl.col("went_to") == "(as planned)").select("left_after", n_stayed="n", outcome_stayed="share", _low="ci_low", _high="ci_high")
     both = shares.filter(pl.col("went_to") != "(as planned)").join(stayed, on="left_after", how="left").rename({"share": "outcome"})
     p, q = pl.col("outcome"), pl.col("outcome_stayed")
     low = p - q - ((p - pl.col("ci_low")) ** 2 + (pl.col("_high") - q) ** 2).sqrt()
     high = p - q + ((pl.col("ci_high") - p) ** 2 + (q - pl.col("_low")) ** 2).sqrt()
-    table = both.with_columns(difference=p - q, ci_low=low, ci_high=high)
+    enough = (pl.col("n") >= _FEWEST) & (pl.col("n_stayed") >= _FEWEST)
+    table = both.with_columns(pl.when(enough).then(value).alias(name) for name, value in (("difference", p - q), ("ci_low", low), ("ci_high", high)))
     columns = ("left_after", "went_to", "n", "customers", "outcome", "n_stayed", "outcome_stayed", "difference", "ci_low", "ci_high")
     return table.select(columns).sort("n", "left_after", "went_to", descending=[True, False, False])

@@ -31,10 +31,11 @@ def _find_repeats(placed: pl.DataFrame, journey: Journey) -> pl.DataFrame:
 
 
 def _find_returns(stays: pl.DataFrame, journey: Journey) -> pl.DataFrame:
-    """Going back from a step to an earlier one within a cycle."""
+    """Going back from a step to an earlier one within a cycle, where that is not normal."""
     order = {name: number for number, name in enumerate(journey.names)}
     place, following = (pl.col(name).replace_strict(order, default=None, return_dtype=pl.Int32) for name in ("step", "next_step"))
-    back = stays.filter(following < place).with_columns(substep=pl.lit(None, pl.String), pain=pl.lit("went back"), what="next_step", at="next_at")
+    calm = pl.DataFrame([(step.name, to) for step in journey.steps for to in step.back_to], schema={"step": pl.String, "next_step": pl.String}, orient="row")
+    back = stays.filter(following < place).join(calm, on=["step", "next_step"], how="anti", maintain_order="left").with_columns(substep=pl.lit(None, pl.String), pain=pl.lit("went back"), what="next_step", at="next_at")
     return back.select(_PAIN)
 
 # %% ../nbs/20_journey/213_friction.ipynb #5a2c840a
@@ -101,13 +102,13 @@ def request_shares(
 
     The answer is the customer's next row of `answered_by` after the request.
     """
-    parts = []
+    parts, in_time = [], placed.sort("customer_id", "timestamp", maintain_order=True)
     for step in journey.steps:
         for one in step.requests:
             if not one.events or not one.answered_by or not one.within_hours:
                 continue
             answer = pl.when(_is_any(one.answered_by)).then(pl.col("timestamp").to_physical()).backward_fill().shift(-1).over("customer_id")
-            asked = placed.with_columns(_answer=answer).filter(_is_any(one.events))
+            asked = in_time.with_columns(_answer=answer).filter(_is_any(one.events))
             asked = asked.filter(pl.col("persona").is_in(one.personas)) if one.personas else asked
             due = pl.col("timestamp").to_physical() + round(one.within_hours * _US_PER_HOUR)
             kept = (pl.col("_answer") <= due).fill_null(False)

@@ -156,7 +156,7 @@ def map_journey(
     Every event is counted, on the map or not. Raises `DesignError` where no event is on the map, `SchemaError`.
     """
     as_of_us = log_end(events, as_of)
-    placed = place_events(events, journey, personas, as_of).collect(engine="streaming")
+    placed = place_events(events, journey, personas, as_of).collect(engine="streaming").sort("customer_id", "cycle", maintain_order=True)
     if placed["step"].null_count() == placed.height:
         known = placed["event"].unique().sort().head(20).to_list()
         raise DesignError(journey.title, "no event of the log is on the map", f"The log has {', '.join(known)}; name these in the journey's sub-steps.")

@@ -108,7 +108,11 @@ def _number_cycles(rows: pl.LazyFrame, journey: Journey) -> pl.LazyFrame:
     again = pl.col("_open") & (mark.shift(1) == 2) & ~pl.col("_first")
     numbered = marked.with_columns(_new=(pl.col("_first") | late | again).fill_null(True)).with_columns(_count=pl.col("_new").cast(pl.UInt32).cum_sum())
     before = pl.when("_first").then(pl.col("_count") - 1).forward_fill()
-    return numbered.with_columns(cycle=(pl.col("_count") - before).cast(pl.UInt32)).drop("_first", "_open", "_done", "_new", "_count")
+    cycled = numbered.with_columns(cycle=(pl.col("_count") - before).cast(pl.UInt32))
+    after = [number for number, step in enumerate(journey.steps) if step.follows]
+    bought = pl.when("_done").then("cycle").when("_first").then(0).forward_fill()
+    late_part = pl.col("_step").is_in(after).fill_null(False) & (bought > 0)
+    return cycled.with_columns(cycle=pl.when(late_part).then(bought).otherwise("cycle").cast(pl.UInt32)).drop("_first", "_open", "_done", "_new", "_count")
 
 
 def _as_regex(name: str) -> str:

@@ -38,7 +38,7 @@ def say_span(
     if value is None:
         return "–"
     for unit, size in (("day", 1.0), ("hour", 1 / 24), ("minute", 1 / 1440), ("second", 1 / 86_400)):
-        if value >= size or unit == "second":
+        if value >= 0.95 * size or unit == "second":
             number = value / size
             text = f"{number:,.0f}" if number >= 10 or abs(number - round(number)) < 0.05 else f"{number:,.1f}"
             return f"{text} {unit}{'' if text == '1' else 's'}"
@@ -117,7 +117,7 @@ def _cell_drop(tables: _Tables, segment: str, step: str, min_cell: int) -> list[
 def _cell_attention(tables: _Tables, segment: str, step: str, min_cell: int) -> list[str]:
     """Measured attention of the middle customer."""
     row = next(iter(_rows(tables, "steps", segment, step)), {})
-    if not row.get("engaged_n") or row["engaged_n"] < min_cell:
+    if not row.get("engaged_n") or row["engaged_n"] < min_cell or row["engaged_median_s"] < 1:
         return ["–"]
     low, high = row.get("engaged_ci_low"), row.get("engaged_ci_high")
     limits = f" ({say_span(low / 86_400)} to {say_span(high / 86_400)})" if low is not None and high is not None else ""
@@ -135,9 +135,9 @@ def _cell_feeling(tables: _Tables, segment: str, step: str, min_cell: int) -> li
 
 def _cell_pains(tables: _Tables, segment: str, step: str, min_cell: int) -> list[str]:
     """The pains that most journeys meet here."""
-    rows = [row for row in _rows(tables, "pains", segment, step) if row["touched"] and row["touched"] >= min_cell and not _few(row, min_cell)]
+    rows = [row for row in _rows(tables, "pains", segment, step) if row["touched"] and row["share"] >= 0.005 and row["touched"] >= min_cell and not _few(row, min_cell)]
     rows.sort(key=lambda row: -row["share"])
-    return [f"{row['pain']}: {say_share_with(row)}, mostly {row['mostly']}" for row in rows[:4]] or ["–"]
+    return [f"{row['pain']}: {say_share_with(row)}, mostly {row['mostly'].replace('_', ' ')}" for row in rows[:4]] or ["–"]
 
 
 def _cell_moments(tables: _Tables, segment: str, step: str, min_cell: int) -> list[str]:
@@ -220,7 +220,7 @@ def map_cells(
 # %% ../nbs/20_journey/2141_map_display.ipynb #754e7e05
 MAP_CSS = """
 .motkit-map { border-collapse: collapse; font-size: .87em; line-height: 1.4; }
-.motkit-map th, .motkit-map td { text-align: left; vertical-align: top; padding: 6px 14px 6px 0; min-width: 11.5em; max-width: 20em;
+.motkit-map th, .motkit-map td { text-align: left; vertical-align: top; padding: 6px 14px 6px 0; min-width: 9.6em; max-width: 20em;
   white-space: normal; border-bottom: 1px solid color-mix(in srgb, #767676 30%, transparent); background: none; }
 .motkit-map thead th { font-size: 1.1em; border-bottom: 2px solid #0072B2; }
 .motkit-map tbody th { min-width: 7.5em; max-width: 9em; font-weight: 600; opacity: .8; }

@@ -147,12 +147,11 @@ def time_in_steps(
     spells, by = _spells(stays, journey, as_of_us, months), ["segment", "step"]
     counts = spells.group_by(by).agg(timed=pl.len().cast(pl.Int64), still_there=(~pl.col("left")).sum().cast(pl.Int64))
     names = ("median_days", "median_ci_low", "median_ci_high", "drop_off", "drop_ci_low", "drop_ci_high")
-    if not spells.height:
+    if not spells["left"].any():
         return counts.with_columns(pl.lit(None, pl.Float64).alias(name) for name in names)
     middle = survival_quantiles(kaplan_meier(spells, "days", "left", by=by), 0.5)
     middle = middle.select(*by, median_days="time", median_ci_low="ci_low", median_ci_high="ci_high")
-    some = pl.concat([spells, spells.head(0)]).with_columns(pl.col("kind").cast(pl.Int64))
-    fallen = cumulative_incidence(some, "days", "kind", by=by).filter(pl.col("cause") == 2).group_by(by, maintain_order=True).last()
+    fallen = cumulative_incidence(spells, "days", "kind", by=by).filter(pl.col("cause") == 2).group_by(by, maintain_order=True).last()
     fallen = fallen.select(*by, drop_off="incidence", drop_ci_low="ci_low", drop_ci_high="ci_high")
     joined = counts.join(middle, on=by, how="left").join(fallen, on=by, how="left").sort(by)
     none = pl.when(pl.col("timed") > pl.col("still_there")).then(pl.col("drop_off").fill_null(0.0))

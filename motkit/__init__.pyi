@@ -12,9 +12,9 @@ from .followed import follow_customers
 from .formats import describe_format, list_formats
 from .funnels import funnel, time_to_convert
 from .influence import step_influence
-from .kinds import KindRule, add_kinds, read_kind_rules
 from .journey_map import JourneyMap, map_journey
 from .journeys import Journey, read_journey
+from .kinds import KindRule, add_kinds, read_kind_rules
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
 from .moment_times import LeakageError
@@ -54,12 +54,12 @@ __all__ = [
     "CustomerTable",
     "EngagementModel",
     "EventLog",
+    "Journey",
+    "JourneyMap",
     "KindRule",
     "LeakageError",
     "Moments",
     "Ocel",
-    "Journey",
-    "JourneyMap",
     "OnboardingTable",
     "Pattern",
     "Personas",
@@ -109,9 +109,9 @@ __all__ = [
     "pattern_shares",
     "propose_candidates",
     "read_events",
+    "read_journey",
     "read_kind_rules",
     "read_ocel",
-    "read_journey",
     "read_policy",
     "read_promises",
     "read_settings",

@@ -1,5 +1,6 @@
 from . import survival as survival
 from .candidates import Pattern, find_pattern, propose_candidates
+from . import watch as watch
 from .cohorts import cohort_retention
 from .contact_time import best_contact_time
 from .customers import CustomerTable, customer_table
@@ -132,6 +133,7 @@ __all__ = [
     "survival",
     "time_to_convert",
     "transitions",
+    "watch",
     "weekly_sessions",
     "write_ocel",
     "write_report",

@@ -1,6 +1,6 @@
 from . import survival as survival
-from .candidates import Pattern, find_pattern, propose_candidates
 from . import watch as watch
+from .candidates import Pattern, find_pattern, propose_candidates
 from .cohorts import cohort_retention
 from .contact_time import best_contact_time
 from .customers import CustomerTable, customer_table

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PAGES', 'open_apps', 'check_pages', 'App', 'tell_menu', 'hear', 'renew_app', 'frame_app', 'frame_problem', 'make_app']
 
-# %% ../nbs/70_show/78_app.ipynb #7db6570c
+# %% ../nbs/70_show/78_app.ipynb #db9e536b
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from html import escape
@@ -19,7 +19,7 @@ from .overview_page import OVERVIEW_PAGE
 from .page_parts import Choice, PagePlan, pages_for
 from .page_shelf import Shelf
 from .page_viewer import WORDS, Chooser, PageViewer, Visit, read_query, write_query
-from .sections import QUIET_HEAD, THEME, WIDE_PX, Navigation, Screen
+from .sections import QUIET_HEAD, THEME, WIDE_PX, Navigation, Screen, read_asset
 
 try:
     import panel as pn
@@ -127,7 +127,7 @@ def frame_app(
     """The page around an app."""
     name = app.visit.study.path.name
     side = pn.Column(app.menu, app.chooser.column, sizing_mode="stretch_width", margin=0, styles={"padding": "8px"})
-    looks = {"theme_config": THEME, "sx": QUIET_HEAD, "main_width": 1320, "sidebar_width": 272}
+    looks: dict[str, Any] = {"template": read_asset("page.html.jinja"), "theme_config": THEME, "sx": QUIET_HEAD, "main_width": 1320, "sidebar_width": 272}
     frame = Page(main=[app.place, app.screen], sidebar=[side], title=f"motkit · {name}", sidebar_open=False, dark_theme=theme == "dark", site_url="./", **looks)
 
     def fit(told: dict[str, Any]) -> None:
@@ -153,9 +153,13 @@ def frame_problem(
     """A page with a message in place of a study."""
     words = pn.pane.HTML(f'<h1>This study cannot be shown</h1><p class="motkit-empty">{escape(str(problem))}</p>', **WORDS)
     main = pn.Column(words, sizing_mode="stretch_width", margin=0, styles={"padding": "24px 16px"})
-    return Page(main=[main], title="motkit", theme_config=THEME, sx=QUIET_HEAD, main_width=900, site_url="./")
+    screen = Screen(width=0, heading="motkit")
+    return Page(main=[main, screen], title="motkit", template=read_asset("page.html.jinja"), theme_config=THEME, sx=QUIET_HEAD, main_width=900, site_url="./")
 
 # %% ../nbs/70_show/78_app.ipynb #9017bf77
+open_apps: "WeakSet[App]" = WeakSet()
+
+
 def _asked(name: str) -> str:
     """A parameter of the visitor's address."""
     return (pn.state.session_args.get(name) or [b""])[0].decode("utf-8", "replace")
@@ -166,6 +170,13 @@ def _query() -> str:
     return urlencode([(name, value.decode("utf-8", "replace")) for name, values in pn.state.session_args.items() for value in values])
 
 
+def _fill_shell(app: App) -> None:
+    """What is painted before any script is loaded: title, menu and heading."""
+    if app.plan and pn.state.curdoc:
+        words = {"shell_title": f"motkit · {app.visit.study.path.name}", "shell_heading": app.plan.title}
+        pn.state.curdoc.template_variables.update(words, shell_pages=[(plan.name, plan.title) for plan in app.plans])
+
+# %% ../nbs/70_show/78_app.ipynb #05a2b1e1
 def make_app(
     study_path: str | Path,  # the folder of a study
     plans: Sequence[PagePlan] = PAGES,
@@ -184,9 +195,7 @@ def make_app(
         except MotkitError as error:
             return frame_problem(error)
         open_apps.add(app)
+        _fill_shell(app)
         return frame_app(app, _asked("theme"))
 
     return motkit
-
-
-open_apps: WeakSet[App] = WeakSet()

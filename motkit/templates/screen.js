@@ -1,8 +1,28 @@
 // What only the browser knows: its address, its width, and whether the reader prefers dark. It draws nothing.
 
 const kept = ["theme"]; // parts of the address that are not the app's
+const WIDE_PX = 900;
 
-export function render({ model }) {
+// The frame turns dark and unfolds its menu here, without asking the server first.
+function fit(page, dark) {
+  for (const root of page?.roots() ?? []) {
+    if (!root.data || !("sidebar_open" in root.data.attributes)) continue;
+    if (dark) root.data.dark_theme = true;
+    if (window.innerWidth >= WIDE_PX && root.data.sidebar?.length) root.data.sidebar_open = true;
+  }
+}
+
+// The static shell goes when the app is drawn, in the dark if the reader prefers it.
+async function uncover(dark) {
+  const shell = document.getElementById("shell");
+  const ready = () => !dark || isDark(document.body);
+  for (let tries = 0; shell && tries < 25 && !ready(); tries++) await new Promise((done) => setTimeout(done, 20));
+  requestAnimationFrame(() => requestAnimationFrame(() => shell && (shell.dataset.done = "1", shell.classList.add("gone"))));
+}
+
+const isDark = (node) => getComputedStyle(node).backgroundColor === "rgb(18, 18, 18)";
+
+export function render({ model, view }) {
   const withKept = (query) => {
     const [now, next] = [new URLSearchParams(window.location.search), new URLSearchParams(query)];
     for (const name of kept) if (now.has(name)) next.set(name, now.get(name));
@@ -22,6 +42,8 @@ export function render({ model }) {
   });
   document.title = model.heading || document.title;
   const dark = window.matchMedia("(prefers-color-scheme: dark)").matches;
+  fit(view.model.document, dark && !new URLSearchParams(window.location.search).has("theme"));
   model.send_msg({ dark, width_px: window.innerWidth });
+  uncover(dark && !new URLSearchParams(window.location.search).has("theme"));
   return document.createElement("div");
 }

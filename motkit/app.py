@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PAGES', 'open_apps', 'check_pages', 'App', 'tell_menu', 'hear', 'renew_app', 'frame_app', 'frame_problem', 'make_app']
 
-# %% ../nbs/70_show/78_app.ipynb #db9e536b
+# %% ../nbs/70_show/78_app.ipynb #f4183dc6
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from html import escape
@@ -14,7 +14,9 @@ from typing import Any
 from urllib.parse import urlencode
 from weakref import WeakSet
 
+from .engagement_page import ENGAGEMENT_PAGE
 from .errors import MissingExtraError, MotkitError
+from .onboarding_page import ONBOARDING_PAGE
 from .overview_page import OVERVIEW_PAGE
 from .page_parts import Choice, PagePlan, pages_for
 from .page_shelf import Shelf
@@ -28,7 +30,7 @@ except ImportError as error:
     raise MissingExtraError("motkit.app", f"needs {error.name}, which is not installed", "Type: pip install 'motkit[apps]'") from None
 
 # %% ../nbs/70_show/78_app.ipynb #a9eeef84
-PAGES: tuple[PagePlan, ...] = (OVERVIEW_PAGE,)
+PAGES: tuple[PagePlan, ...] = (OVERVIEW_PAGE, ONBOARDING_PAGE, ENGAGEMENT_PAGE)
 
 
 def check_pages(

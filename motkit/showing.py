@@ -121,8 +121,21 @@ _HEADINGS = {
     "survival": "still customers",
     "ci_low": "interval from",
     "ci_high": "interval to",
+    "ratio": "times the rate",
+    "ratio_low": "rate, from",
+    "ratio_high": "rate, to",
+    "support": "support, against the best",
+    "allowed": "allowed by the data",
+    "onboarded_day": "onboarded on day",
+    "days_since": "days since",
+    "days_beyond": "days beyond",
+    "tenure_days": "days as a customer",
+    "arm": "group",
+    "since": "beyond the day for",
+    "risk": "risk to leave",
+    "customer_id": "customer",
 }
-_SHARES = {"share", "incidence", "survival", "ci_low", "ci_high"}
+_SHARES = {"share", "incidence", "survival", "ci_low", "ci_high", "risk"}
 
 
 def _cell_text(column: str, value: Any) -> str:
@@ -219,6 +232,30 @@ STUDY_TABLES: dict[str, pl.Schema] = {
         | {"follow_up_median_days": pl.Float64, "follow_up_max_days": pl.Float64}
     ),
     "onboarding_left_out": pl.Schema({"reason": pl.String, "customers": pl.Int64}),
+}
+
+# %% ../nbs/70_show/70_showing.ipynb #c0ffee18
+_F: type[pl.DataType] = pl.Float64
+_BOUNDS = dict.fromkeys(("ci_low", "ci_high"), _F)
+_RATIO_BOUNDS = {f"hazard_ratio_{kind}_{end}": _F for kind in ("simultaneous_ci", "at_common_day_ci") for end in ("low", "high")}
+_AT_DAY = {"hazard_ratio_at_common_day": _F} | {name: _F for name in _RATIO_BOUNDS if "common" in name}
+_DAY = {"day": _F} | _BOUNDS
+STUDY_TABLES |= {
+    "threshold": pl.Schema(
+        _DAY
+        | dict.fromkeys(("p_value", "hazard_ratio", "customers", "events", "horizon_days"), _F)
+        | {name: _F for name in _RATIO_BOUNDS if "simultaneous" in name}
+        | {"shape_verdict": pl.String, "confidence_set": pl.List(_F), "strata": pl.List(pl.String), "notes": pl.List(pl.String)}
+    ),
+    "threshold_scan": pl.Schema({"day": pl.Int64, "lr": _F, "log_hr": _F}),
+    "threshold_shape_curve": pl.Schema({"onboarded_day": _F, "log_hr": _F} | _BOUNDS),
+    "threshold_survival": pl.Schema({"days_since": _F, "arm": pl.String, "share": _F, "at_risk": _F} | _BOUNDS),
+    "threshold_risk": pl.Schema(
+        dict.fromkeys(("horizon_days", "risk_late", "risk_on_time", "difference", "n_late", "n_on_time"), _F) | _BOUNDS
+    ),
+    "threshold_segments": pl.Schema({"by": pl.String, "segment": pl.String, "n": _F} | _DAY | _AT_DAY),
+    "threshold_heterogeneity": pl.Schema({"by": pl.String, "thresholds_differ": pl.Boolean}),
+    "at_risk": pl.Schema({"customer_id": pl.String, "tenure_days": _F, "days_beyond": _F, "risk": _F} | _BOUNDS),
 }
 
 # %% ../nbs/70_show/70_showing.ipynb #619b962a

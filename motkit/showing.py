@@ -135,6 +135,8 @@ _HEADINGS = {
     "risk": "risk to leave",
     "customer_id": "customer",
 }
+
+# %% ../nbs/70_show/70_showing.ipynb #c0ffee19
 _SHARES = {"share", "incidence", "survival", "ci_low", "ci_high", "risk"}
 
 
@@ -235,11 +237,11 @@ STUDY_TABLES: dict[str, pl.Schema] = {
 }
 
 # %% ../nbs/70_show/70_showing.ipynb #c0ffee18
-_F: type[pl.DataType] = pl.Float64
-_BOUNDS = dict.fromkeys(("ci_low", "ci_high"), _F)
-_RATIO_BOUNDS = {f"hazard_ratio_{kind}_{end}": _F for kind in ("simultaneous_ci", "at_common_day_ci") for end in ("low", "high")}
-_AT_DAY = {"hazard_ratio_at_common_day": _F} | {name: _F for name in _RATIO_BOUNDS if "common" in name}
-_DAY = {"day": _F} | _BOUNDS
+_F = pl.Float64
+_BOUNDS: dict[str, Any] = dict.fromkeys(("ci_low", "ci_high"), _F)
+_RATIO_BOUNDS: dict[str, Any] = {f"hazard_ratio_{kind}_{end}": _F for kind in ("simultaneous_ci", "at_common_day_ci") for end in ("low", "high")}
+_AT_DAY: dict[str, Any] = {"hazard_ratio_at_common_day": _F} | {name: _F for name in _RATIO_BOUNDS if "common" in name}
+_DAY: dict[str, Any] = {"day": _F} | _BOUNDS
 STUDY_TABLES |= {
     "threshold": pl.Schema(
         _DAY

@@ -1,6 +1,7 @@
 from . import survival as survival
 from . import watch as watch
 from .candidates import Pattern, find_pattern, propose_candidates
+from .assignment import Assignment, assign_actions
 from .cohorts import cohort_retention
 from .contact_time import best_contact_time
 from .customers import CustomerTable, customer_table
@@ -53,6 +54,7 @@ __all__ = [
     "ONBOARDING",
     "SESSIONS",
     "CustomerTable",
+    "Assignment",
     "EngagementModel",
     "EventLog",
     "Journey",
@@ -76,6 +78,7 @@ __all__ = [
     "TriggerStream",
     "add_kinds",
     "apply_policy",
+    "assign_actions",
     "best_contact_time",
     "build_personas",
     "bundle_rare",

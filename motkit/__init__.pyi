@@ -2,6 +2,7 @@ from . import survival as survival
 from . import watch as watch
 from .candidates import Pattern, find_pattern, propose_candidates
 from .assignment import Assignment, assign_actions
+from .candidates import Pattern, find_pattern, propose_candidates
 from .cohorts import cohort_retention
 from .contact_time import best_contact_time
 from .customers import CustomerTable, customer_table
@@ -53,8 +54,8 @@ __all__ = [
     "EVENTS",
     "ONBOARDING",
     "SESSIONS",
-    "CustomerTable",
     "Assignment",
+    "CustomerTable",
     "EngagementModel",
     "EventLog",
     "Journey",

@@ -1,6 +1,5 @@
 from . import survival as survival
 from . import watch as watch
-from .candidates import Pattern, find_pattern, propose_candidates
 from .assignment import Assignment, assign_actions
 from .candidates import Pattern, find_pattern, propose_candidates
 from .cohorts import cohort_retention
@@ -23,12 +22,14 @@ from .lifts import compare_paths, step_lifts
 from .moment_times import LeakageError
 from .moments import Moments, find_moments
 from .ocel import Ocel, read_ocel, write_ocel
+from .offers import Offers, read_offers
 from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_curve, onboarding_table
 from .paths import step_matrix, transitions
 from .patterns import match_paths, pattern_shares
 from .personas import Personas, build_personas
 from .policy import Policy, read_policy
 from .policy_batch import apply_policy
+from .policy_lint import lint_policy
 from .promise_register import Promise, Promises, read_promises
 from .promises import check_promises
 from .repeat_buying import fit_bgnbd, rfm
@@ -64,6 +65,7 @@ __all__ = [
     "LeakageError",
     "Moments",
     "Ocel",
+    "Offers",
     "OnboardingTable",
     "Pattern",
     "Personas",
@@ -103,6 +105,7 @@ __all__ = [
     "funnel",
     "hide_small_cells",
     "lifecycle_states",
+    "lint_policy",
     "list_formats",
     "loyalty_curve",
     "map_journey",
@@ -117,6 +120,7 @@ __all__ = [
     "read_journey",
     "read_kind_rules",
     "read_ocel",
+    "read_offers",
     "read_policy",
     "read_promises",
     "read_settings",

@@ -19,7 +19,9 @@ from .journeys import Journey, read_journey
 from .kinds import KindRule, add_kinds, read_kind_rules
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
+from .moment_register import Moment, propose_register, read_moments, write_moments
 from .moment_times import LeakageError
+from .moment_triage import explore_moments
 from .moments import Moments, find_moments
 from .ocel import Ocel, read_ocel, write_ocel
 from .offers import Offers, read_offers
@@ -63,6 +65,7 @@ __all__ = [
     "JourneyMap",
     "KindRule",
     "LeakageError",
+    "Moment",
     "Moments",
     "Ocel",
     "Offers",
@@ -94,6 +97,7 @@ __all__ = [
     "describe_format",
     "detect_triggers",
     "engagement_signals",
+    "explore_moments",
     "find_moments",
     "find_pattern",
     "find_threshold",
@@ -116,9 +120,11 @@ __all__ = [
     "open_study",
     "pattern_shares",
     "propose_candidates",
+    "propose_register",
     "read_events",
     "read_journey",
     "read_kind_rules",
+    "read_moments",
     "read_ocel",
     "read_offers",
     "read_policy",
@@ -143,6 +149,7 @@ __all__ = [
     "transitions",
     "watch",
     "weekly_sessions",
+    "write_moments",
     "write_ocel",
     "write_report",
     "write_store",

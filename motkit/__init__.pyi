@@ -13,6 +13,7 @@ from .flows import step_flows
 from .followed import follow_customers
 from .formats import describe_format, list_formats
 from .funnels import funnel, time_to_convert
+from .identity import Identities, last_login, stitch_identities
 from .influence import step_influence
 from .journey_map import JourneyMap, map_journey
 from .journeys import Journey, read_journey
@@ -67,6 +68,7 @@ __all__ = [
     "LeakageError",
     "Moment",
     "Moments",
+    "Identities",
     "Ocel",
     "Offers",
     "OnboardingTable",
@@ -108,6 +110,7 @@ __all__ = [
     "follow_up",
     "funnel",
     "hide_small_cells",
+    "last_login",
     "lifecycle_states",
     "lint_policy",
     "list_formats",
@@ -144,6 +147,7 @@ __all__ = [
     "step_lifts",
     "step_matrix",
     "still_wanted",
+    "stitch_identities",
     "survival",
     "time_to_convert",
     "transitions",

@@ -5,6 +5,8 @@ from .candidates import Pattern, find_pattern, propose_candidates
 from .cohorts import cohort_retention
 from .contact_time import best_contact_time
 from .customers import CustomerTable, customer_table
+from .decider import Decider
+from .decision import Decision, Score
 from .detection import detect_triggers, still_wanted
 from .engagement import engagement_signals, score_engagement
 from .engagement_model import EngagementModel, fit_engagement
@@ -13,16 +15,14 @@ from .flows import step_flows
 from .followed import follow_customers
 from .formats import describe_format, list_formats
 from .funnels import funnel, time_to_convert
-from .identity import Identities, last_login, stitch_identities
 from .influence import step_influence
 from .journey_map import JourneyMap, map_journey
 from .journeys import Journey, read_journey
 from .kinds import KindRule, add_kinds, read_kind_rules
+from .ledger import Ledger
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
-from .moment_register import Moment, propose_register, read_moments, write_moments
 from .moment_times import LeakageError
-from .moment_triage import explore_moments
 from .moments import Moments, find_moments
 from .ocel import Ocel, read_ocel, write_ocel
 from .offers import Offers, read_offers
@@ -60,14 +60,15 @@ __all__ = [
     "SESSIONS",
     "Assignment",
     "CustomerTable",
+    "Decider",
+    "Decision",
     "EngagementModel",
     "EventLog",
-    "Identities",
     "Journey",
     "JourneyMap",
     "KindRule",
     "LeakageError",
-    "Moment",
+    "Ledger",
     "Moments",
     "Ocel",
     "Offers",
@@ -78,6 +79,7 @@ __all__ = [
     "Promise",
     "Promises",
     "Satisfaction",
+    "Score",
     "Settings",
     "Simulation",
     "Store",
@@ -99,7 +101,6 @@ __all__ = [
     "describe_format",
     "detect_triggers",
     "engagement_signals",
-    "explore_moments",
     "find_moments",
     "find_pattern",
     "find_threshold",
@@ -110,7 +111,6 @@ __all__ = [
     "follow_up",
     "funnel",
     "hide_small_cells",
-    "last_login",
     "lifecycle_states",
     "lint_policy",
     "list_formats",
@@ -123,11 +123,9 @@ __all__ = [
     "open_study",
     "pattern_shares",
     "propose_candidates",
-    "propose_register",
     "read_events",
     "read_journey",
     "read_kind_rules",
-    "read_moments",
     "read_ocel",
     "read_offers",
     "read_policy",
@@ -147,13 +145,11 @@ __all__ = [
     "step_lifts",
     "step_matrix",
     "still_wanted",
-    "stitch_identities",
     "survival",
     "time_to_convert",
     "transitions",
     "watch",
     "weekly_sessions",
-    "write_moments",
     "write_ocel",
     "write_report",
     "write_store",

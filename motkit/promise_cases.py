@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['OUTCOMES', 'CASES', 'PromiseWarning', 'promise_cases']
 
-# %% ../nbs/40_moments/422_promise_cases.ipynb #58c41341
+# %% ../nbs/40_moments/422_promise_cases.ipynb #48b633ab
 import difflib
 import warnings
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from .promise_register import Promise
 from .schema import EVENTS, UTC, check_table
 from .store import Store
 
-# %% ../nbs/40_moments/422_promise_cases.ipynb #b3c02a7d
+# %% ../nbs/40_moments/422_promise_cases.ipynb #6d18a29a
 OUTCOMES = ("kept", "broken", "left", "open", "lost")
 CASES = pl.Schema(
     {"promise": pl.String(), "customer_id": pl.String(), "made_at": UTC, "due_at": UTC}
@@ -32,7 +32,7 @@ _US_PER_HOUR, _US_PER_DAY, _NEVER = 3_600_000_000, 86_400_000_000, 2**62
 class PromiseWarning(StatisticalWarning):
     """Some cases of a promise cannot be judged, or an event that ought to keep it never happens."""
 
-# %% ../nbs/40_moments/422_promise_cases.ipynb #9c3513ad
+# %% ../nbs/40_moments/422_promise_cases.ipynb #7de7450f
 def _end_of_day(at: pl.Expr, zone: str, is_date: bool) -> pl.Expr:
     """The last microsecond of the local day in which an instant lies, or of a date; in microseconds."""
     day = at.cast(pl.Date) if is_date else at.dt.convert_time_zone(zone).dt.date()
@@ -54,7 +54,7 @@ def _due_us(promise: Promise, kind: pl.DataType | None) -> pl.Expr:
     due = made + round(hours * _US_PER_HOUR)
     return _end_of_day(due.cast(UTC), promise.time_zone, False) if promise.by_the_day else due
 
-# %% ../nbs/40_moments/422_promise_cases.ipynb #9b301014
+# %% ../nbs/40_moments/422_promise_cases.ipynb #2bb04f4e
 def _next_at(
     made: pl.DataFrame,  # `_case`, the columns of `ties`, `_made`, `_nth`; sorted by `_made`
     rows: pl.LazyFrame,  # the log
@@ -78,7 +78,7 @@ def _next_at(
     nth = first.select("_case", *ties, _place=pl.col("_place") + pl.col("_nth") - 1).drop_nulls("_place")
     return nth.join(events, on=[*ties, "_place"]).select("_case", "_at", *(["_value"] if value else []))
 
-# %% ../nbs/40_moments/422_promise_cases.ipynb #d24d08d1
+# %% ../nbs/40_moments/422_promise_cases.ipynb #5e794b7c
 def _count_asked(promise: Promise) -> pl.Expr:
     """Which event decides: the n-th that is wanted, or the first that is too many."""
     limit = promise.at_least if promise.at_least is not None else promise.at_most
@@ -94,7 +94,7 @@ def _is_at_most(promise: Promise) -> bool:
     """Is the promise that something does not happen too often?"""
     return promise.metric in ("count", "rate") and promise.at_most is not None
 
-# %% ../nbs/40_moments/422_promise_cases.ipynb #0894f9fa
+# %% ../nbs/40_moments/422_promise_cases.ipynb #bbef97bd
 def _check_log(log: pl.LazyFrame, promise: Promise, by: Sequence[str]) -> list[str]:
     """Raise what makes the promise impossible to find in this log; give its events."""
     needed = [*promise.key, *by, *([promise.due] if promise.due else []), *([promise.value] if promise.metric == "value" else [])]
@@ -115,7 +115,7 @@ def _check_log(log: pl.LazyFrame, promise: Promise, by: Sequence[str]) -> list[s
         warnings.warn(f"{promise.name}: no event in the log is called {' or '.join(promise.kept_by)}", PromiseWarning, stacklevel=4)
     return known
 
-# %% ../nbs/40_moments/422_promise_cases.ipynb #18e9c716
+# %% ../nbs/40_moments/422_promise_cases.ipynb #86ba079c
 def _made_rows(log: pl.LazyFrame, promise: Promise, by: Sequence[str], end_us: int) -> pl.DataFrame:
     """The events that make the promise up to the end: `_case, customer_id, _made, _due, _nth`, keys, segments, `_own` value."""
     kind = log.collect_schema().get(promise.due) if promise.due else None
@@ -137,7 +137,7 @@ def _made_rows(log: pl.LazyFrame, promise: Promise, by: Sequence[str], end_us: i
             rows = rows.filter(~fault.fill_null(False))
     return rows.with_row_index("_case").with_columns(_nth=_count_asked(promise))
 
-# %% ../nbs/40_moments/422_promise_cases.ipynb #dc1bbe59
+# %% ../nbs/40_moments/422_promise_cases.ipynb #db7d9a4f
 def _find_ends(log: pl.LazyFrame, promise: Promise, made: pl.DataFrame) -> pl.DataFrame:
     """When each case's deciding event, breach, departure and loss came: `_good, _bad, _left, _lost`, microseconds."""
     ties, own = ["customer_id", *promise.key], made.with_columns(_nth=pl.lit(1, pl.Int64))
@@ -160,7 +160,7 @@ def _find_ends(log: pl.LazyFrame, promise: Promise, made: pl.DataFrame) -> pl.Da
             found = found.with_columns(pl.lit(None, pl.Int64).alias(name))
     return found.with_columns(_bad=pl.min_horizontal("_bad", "_breach")).drop("_breach")
 
-# %% ../nbs/40_moments/422_promise_cases.ipynb #9a3d5af3
+# %% ../nbs/40_moments/422_promise_cases.ipynb #e53373ed
 def _decide(found: pl.DataFrame, promise: Promise, end_us: int) -> pl.DataFrame:
     """What became of each case: `_end`, `outcome`, `share_used`, `cause`."""
     at = {name: pl.col(f"_{name}").fill_null(_NEVER) for name in ("good", "bad", "left", "lost", "due")}
@@ -179,7 +179,7 @@ def _decide(found: pl.DataFrame, promise: Promise, end_us: int) -> pl.DataFrame:
     cause = pl.when(hit).then(1).when(other).then(2).otherwise(0).cast(pl.Int8)
     return decided.with_columns(share_used=share, cause=cause)
 
-# %% ../nbs/40_moments/422_promise_cases.ipynb #d116ee77
+# %% ../nbs/40_moments/422_promise_cases.ipynb #2ff2e190
 def promise_cases(
     events: Log,  # columns of `EVENTS` and those the promise names, in any order; or a store
     promise: Promise,  # one of `motkit.read_promises`

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Promise', 'find_lines', 'Promises', 'say_deadline', 'read_promises', 'as_promises', 'describe_promise']
 
-# %% ../nbs/40_moments/421_promise_register.ipynb #bd3d127c
+# %% ../nbs/40_moments/421_promise_register.ipynb #8997381c
 import difflib
 import re
 import tomllib
@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 
 from .errors import SettingError
 
-# %% ../nbs/40_moments/421_promise_register.ipynb #31d0b7cf
+# %% ../nbs/40_moments/421_promise_register.ipynb #6328268f
 def _as_names(value: object) -> object:
     """Turn one name into a tuple of one, and a list into a tuple."""
     return ((value,) if value else ()) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
@@ -59,7 +59,7 @@ class Promise:
     segments: _Names = ()  # columns of the event that makes it, by which it is shown
     goal: Annotated[float, Field(gt=0, le=1)] | None = None  # share that ought to be kept
 
-# %% ../nbs/40_moments/421_promise_register.ipynb #6a943b2e
+# %% ../nbs/40_moments/421_promise_register.ipynb #6ba5d3b4
 def _check_deadline(promise: Promise) -> list[str]:
     """Say what is wrong with when a promise is due."""
     deadlines = {"within_hours": promise.within_hours, "within_days": promise.within_days, "due": promise.due}
@@ -90,7 +90,7 @@ def _check_sense(promise: Promise) -> list[str]:
         faults += [f"{both} is both `{one}` and `{other}`"] if both else []
     return faults + _check_deadline(promise)
 
-# %% ../nbs/40_moments/421_promise_register.ipynb #fa556784
+# %% ../nbs/40_moments/421_promise_register.ipynb #7f8bfc84
 _TABLE, _KEY = re.compile(r"\s*\[\s*\"?([^\]\"]+?)\"?\s*\]"), re.compile(r"\s*([A-Za-z0-9_-]+)\s*=")
 
 
@@ -108,7 +108,7 @@ def find_lines(
             lines.setdefault((table, found[1]), number)
     return lines
 
-# %% ../nbs/40_moments/421_promise_register.ipynb #e028bdcb
+# %% ../nbs/40_moments/421_promise_register.ipynb #2c579dbb
 @dataclass(frozen=True)
 class Promises:
     """The promises of a register, in its order."""
@@ -146,7 +146,7 @@ class Promises:
         body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in self.table.rows())
         return f"<table><tr>{head}</tr>{body}</table>"
 
-# %% ../nbs/40_moments/421_promise_register.ipynb #c10140ad
+# %% ../nbs/40_moments/421_promise_register.ipynb #5ad6598b
 def say_deadline(
     promise: Promise,
 ) -> str:  # for instance 'within 3 days'
@@ -159,7 +159,7 @@ def say_deadline(
     number, noun = (promise.within_hours, "hour") if promise.within_hours else (promise.within_days or 0, "day")
     return f"within {number:g} {noun}{'' if number == 1 else 's'}{', ' + unit if unit else ''}"
 
-# %% ../nbs/40_moments/421_promise_register.ipynb #15c30c14
+# %% ../nbs/40_moments/421_promise_register.ipynb #830c44ae
 _HINT = "Look at motkit/demo/promises.toml: a table [name] a promise, with made_by, kept_by and one of within_hours, within_days, due."
 _WORDS = tuple(name for name in Promise.__dataclass_fields__ if name != "name")
 
@@ -187,7 +187,7 @@ def _read_one(table: str, values: object, lines: Mapping[tuple[str, str], int]) 
         return None, [_describe_fault(fault, table, lines) for fault in error.errors()]
     return promise, [f"line {line}: [{table}] {fault}" for fault in _check_sense(promise)]
 
-# %% ../nbs/40_moments/421_promise_register.ipynb #f83dd4d7
+# %% ../nbs/40_moments/421_promise_register.ipynb #11794aa9
 def read_promises(
     path: str | Path,  # of a TOML file: one table a promise
 ) -> Promises:  # checked
@@ -206,7 +206,7 @@ def read_promises(
         raise SettingError(str(path), faults, _HINT)
     return Promises(tuple(promise for promise, _ in read if promise))
 
-# %% ../nbs/40_moments/421_promise_register.ipynb #1985e368
+# %% ../nbs/40_moments/421_promise_register.ipynb #bea04860
 def as_promises(
     promises: Promises | Promise | Sequence[Promise] | str | Path,  # a register, promises, or the file of a register
 ) -> Promises:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['attainment', 'check_promises', 'waiting_times', 'reaction_promise']
 
-# %% ../nbs/40_moments/424_promises.ipynb #b4dac107
+# %% ../nbs/40_moments/424_promises.ipynb #aabaed11
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from .paths import Log
 from .promise_cases import OUTCOMES, promise_cases
 from .promise_register import Promise, Promises, as_promises
 
-# %% ../nbs/40_moments/424_promises.ipynb #12d81989
+# %% ../nbs/40_moments/424_promises.ipynb #ec129a45
 def _log_log_interval(share: Array, error: Array, z: float) -> tuple[Array, Array]:
     """Limits of a share on the complementary log-log scale; not a number at 0 and 1 (Kalbfleisch and Prentice 2002, section 1.4)."""
     inside = np.where((share > 0) & (share < 1) & (error > 0), share, np.nan)
@@ -38,7 +38,7 @@ def _exact_at_ends(table: pl.DataFrame, confidence: float) -> pl.DataFrame:
     high = pl.when(none).then(1 - tail).when(every).then(1.0).otherwise("ci_high")
     return table.with_columns(ci_low=pl.when(pl.col("kept").is_not_null()).then(low), ci_high=pl.when(pl.col("kept").is_not_null()).then(high))
 
-# %% ../nbs/40_moments/424_promises.ipynb #1135e016
+# %% ../nbs/40_moments/424_promises.ipynb #9cabc4cd
 def _curves(cases: pl.DataFrame, by: list[str], confidence: float) -> pl.DataFrame:
     """The share of cases with the deciding event by the end of the time allowed: `[by], share, ci_low, ci_high`."""
     if (cases["cause"] == 2).any():
@@ -65,7 +65,7 @@ def _read_incidence(curve: pl.DataFrame, by: list[str], z: float) -> pl.DataFram
     limits = own.with_columns(ci_low=pl.Series(low).fill_nan(None), ci_high=pl.Series(high).fill_nan(None))
     return limits.select(*by, *(pl.when(known).then(name).alias(new) for name, new in (("incidence", "share"), ("ci_low", "ci_low"), ("ci_high", "ci_high"))))
 
-# %% ../nbs/40_moments/424_promises.ipynb #3cb52ebf
+# %% ../nbs/40_moments/424_promises.ipynb #931cd85a
 def attainment(
     cases: pl.DataFrame,  # of `promise_cases`, of one promise
     by: Columns = None,  # columns that split the cases
@@ -96,7 +96,7 @@ def attainment(
     joined = counted.join(shares, on=groups, nulls_equal=True, how="left") if groups else pl.concat([counted, shares], how="horizontal")
     return _exact_at_ends(joined.rename({"share": "kept"}), confidence).select(*groups, "n", *schema, "still_open", "broken", "left", "lost")
 
-# %% ../nbs/40_moments/424_promises.ipynb #cc8070be
+# %% ../nbs/40_moments/424_promises.ipynb #2b89b025
 def _is_at_most(promise: Promise) -> bool:
     return promise.metric in ("count", "rate") and promise.at_most is not None
 
@@ -124,7 +124,7 @@ def check_promises(
     columns = [by] if isinstance(by, str) else list(by or ())
     return pl.concat([_check_one(events, promise, as_of, columns, period, confidence) for promise in as_promises(promises)])
 
-# %% ../nbs/40_moments/424_promises.ipynb #6a9c6d82
+# %% ../nbs/40_moments/424_promises.ipynb #7217be14
 def waiting_times(
     cases: pl.DataFrame,  # of `promise_cases`
     by: Columns = None,  # columns that split the cases
@@ -143,7 +143,7 @@ def waiting_times(
     parts = [survival_quantiles(curve, share).with_columns(share=pl.lit(share)) for share in shares]
     return pl.concat(parts).sort(*groups, "share").select(*groups, "share", hours="time", ci_low="ci_low", ci_high="ci_high")
 
-# %% ../nbs/40_moments/424_promises.ipynb #24c7c1f9
+# %% ../nbs/40_moments/424_promises.ipynb #8169d8aa
 def reaction_promise(
     moment: str | Sequence[str],  # events that ask for a reaction
     response: str | Sequence[str],  # events of our own that are the reaction

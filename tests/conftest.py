@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["browser_fixtures"]
+pytest_plugins = ["browser_fixtures", "postgres_fixture"]
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,7 @@
 """Events from databases: a DuckDB file, a SQLite file, and a PostgreSQL server that is started for the test."""
 
-import os
-import shutil
-import socket
 import sqlite3
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -120,62 +113,16 @@ def test_sqlite_says_what_is_missing(lite: Path) -> None:
 # ---------------------------------------------------------------- PostgreSQL
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """The address of a real server in a temporary folder, which is stopped and removed afterwards."""
-    pytest.importorskip("adbc_driver_postgresql")
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    home = programs[-1] if programs else Path(shutil.which("initdb") or "/nowhere/initdb").parent
-    if not (home / "initdb").exists():
-        pytest.skip("PostgreSQL is not installed, so no server is tried")
-    root = os.geteuid() == 0
-    who = {"user": "postgres"} if root else {}
-    folder = Path(tempfile.mkdtemp(prefix="motkit-pg-"))
-    try:
-        if root:
-            try:
-                shutil.chown(folder, "postgres")
-            except LookupError:
-                pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-        data, port = folder / "data", free_port()
-        subprocess.run([home / "initdb", "-D", data, "-U", "motkit", "-A", "trust", "--no-sync"], check=True, capture_output=True, cwd=folder, **who)
-        command = [home / "postgres", "-D", data, "-k", folder, "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-        with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **who) as server:
-            try:
-                address = f"postgresql://motkit:secret@127.0.0.1:{port}/postgres"
-                wait_for(address, server)
-                yield address
-            finally:
-                server.terminate()
-                server.wait(timeout=30)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def wait_for(address: str, server: "subprocess.Popen[bytes]") -> None:
-    """Wait until the server answers, and fill its table."""
-    from adbc_driver_manager import Error
-    from adbc_driver_postgresql import dbapi
-
-    for _ in range(100):
-        try:
-            with dbapi.connect(address) as connection, connection.cursor() as cursor:
-                cursor.execute(SQL)
-                frame = pl.DataFrame(ROWS, schema=["customer_id", "timestamp", "event", "value"], orient="row")
-                cursor.adbc_ingest("events", frame.to_arrow(), mode="append")
-                connection.commit()
-                return
-        except Error:
-            if server.poll() is not None:
-                break
-            time.sleep(0.1)
-    pytest.skip("PostgreSQL did not start")
+def postgres(postgres_server: str) -> str:
+    """The address of a real server with a table of events."""
+    dbapi = pytest.importorskip("adbc_driver_postgresql.dbapi")
+    with dbapi.connect(postgres_server) as connection, connection.cursor() as cursor:
+        cursor.execute(SQL)
+        frame = pl.DataFrame(ROWS, schema=["customer_id", "timestamp", "event", "value"], orient="row")
+        cursor.adbc_ingest("events", frame.to_arrow(), mode="append")
+        connection.commit()
+    return postgres_server
 
 
 @pytest.mark.postgres

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 NBS = ROOT / "nbs"
 NOTEBOOKS = sorted(NBS.rglob("*.ipynb"))
 BY_HAND = {"__init__", "__main__", "_modidx"}
-HEAVY = ("panel", "hvplot", "holoviews", "bokeh", "statsmodels", "pandas", "lifelines", "matplotlib")
+HEAVY = ("panel", "hvplot", "holoviews", "bokeh", "statsmodels", "pandas", "lifelines", "matplotlib", "sqlalchemy", "fastapi", "pg8000")
 ids = lambda path: str(path.relative_to(ROOT))  # noqa: E731
 
 
@@ -170,7 +170,7 @@ def test_a_wheel_holds_the_package_and_works_without_the_apps_extra(tmp_path: Pa
     )
     wheel = next(tmp_path.glob("motkit-*.whl"))
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", tmp_path / "site", wheel], check=True, capture_output=True)
-    blocked = ("panel", "panel_material_ui", "hvplot", "holoviews", "bokeh", "ipywidgets", "duckdb", "nbdev", "fastcore")
+    blocked = ("panel", "panel_material_ui", "hvplot", "holoviews", "bokeh", "ipywidgets", "duckdb", "nbdev", "fastcore", "sqlalchemy", "pg8000", "fastapi", "uvicorn")
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({blocked})); sys.path.insert(0, {str(tmp_path / 'site')!r}); import motkit; "
         "assert 'site' in motkit.__file__; [getattr(motkit, name) for name in motkit.__all__]; "

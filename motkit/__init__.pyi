@@ -1,8 +1,10 @@
 from . import survival as survival
 from . import watch as watch
 from .assignment import Assignment, assign_actions
+from .broken_promises import cost_of_breaking, judge_equivalence
 from .candidates import Pattern, find_pattern, propose_candidates
 from .cohorts import cohort_retention
+from .complaints import compare_resolution, complaint_promises, measure_complaints
 from .contact_time import best_contact_time
 from .customers import CustomerTable, customer_table
 from .decider import Decider
@@ -33,8 +35,9 @@ from .personas import Personas, build_personas
 from .policy import Policy, read_policy
 from .policy_batch import apply_policy
 from .policy_lint import lint_policy
+from .promise_outcomes import promise_cases
 from .promise_register import Promise, Promises, read_promises
-from .promises import check_promises
+from .promises import check_promises, reaction_promise, waiting_times
 from .repeat_buying import fit_bgnbd, rfm
 from .report import write_report
 from .satisfaction import Satisfaction, satisfaction_by_onboarding
@@ -46,6 +49,7 @@ from .small_cells import hide_small_cells
 from .sources import read_source
 from .store import Store, open_store, write_store
 from .study import Study, open_study, run_study
+from .threshold_drift import watch_thresholds
 from .thresholds import Threshold, find_threshold
 from .tidying import bundle_rare, conversation_table, fold_lifecycle
 from .trigger_stream import TriggerStream
@@ -96,7 +100,10 @@ __all__ = [
     "check_table",
     "cohort_retention",
     "compare_paths",
+    "compare_resolution",
+    "complaint_promises",
     "conversation_table",
+    "cost_of_breaking",
     "customer_table",
     "describe_format",
     "detect_triggers",
@@ -111,18 +118,22 @@ __all__ = [
     "follow_up",
     "funnel",
     "hide_small_cells",
+    "judge_equivalence",
     "lifecycle_states",
     "lint_policy",
     "list_formats",
     "loyalty_curve",
     "map_journey",
     "match_paths",
+    "measure_complaints",
     "onboarding_curve",
     "onboarding_table",
     "open_store",
     "open_study",
     "pattern_shares",
+    "promise_cases",
     "propose_candidates",
+    "reaction_promise",
     "read_events",
     "read_journey",
     "read_kind_rules",
@@ -148,7 +159,9 @@ __all__ = [
     "survival",
     "time_to_convert",
     "transitions",
+    "waiting_times",
     "watch",
+    "watch_thresholds",
     "weekly_sessions",
     "write_ocel",
     "write_report",

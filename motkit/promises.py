@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['attainment', 'check_promises', 'waiting_times', 'reaction_promise']
 
-# %% ../nbs/40_moments/424_promises.ipynb #aabaed11
+# %% ../nbs/40_moments/424_promises.ipynb #8b249030
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from scipy.special import ndtri
 from .curves import Array, Columns, cumulative_incidence, kaplan_meier, survival_at, survival_quantiles
 from .errors import SettingError
 from .paths import Log
-from .promise_cases import OUTCOMES, promise_cases
+from .promise_outcomes import OUTCOMES, promise_cases
 from .promise_register import Promise, Promises, as_promises
 
 # %% ../nbs/40_moments/424_promises.ipynb #ec129a45

@@ -6,7 +6,7 @@
 __all__ = ['ALARMS', 'KINDS', 'Watch', 'watch_series', 'watch', 'cusum', 'cusum_arl', 'cusum_limit', 'ewma_arl', 'ewma_limit',
            'shiryaev_roberts', 'survival_cusum', 'survival_cusum_arl', 'survival_cusum_limit']
 
-# %% ../nbs/40_moments/436_watch.ipynb #be771378
+# %% ../nbs/40_moments/436_watch.ipynb #ca0ae73d
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from .curves import Array
 from .errors import DesignError, SchemaError, SettingError
 from .funnels import log_end
 from .paths import Log
-from .promise_cases import promise_cases
+from .promise_outcomes import promise_cases
 from .promise_register import Promise, Promises, as_promises
 from .run_lengths import cusum_arl, cusum_limit, ewma_arl, ewma_limit, survival_cusum_arl, survival_cusum_limit
 from .schema import EVENTS, check_table

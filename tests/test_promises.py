@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from motkit.curves import kaplan_meier, survival_at
 from motkit.errors import DesignError, SchemaError, SettingError
-from motkit.promise_cases import CASES, PromiseWarning, promise_cases
+from motkit.promise_outcomes import CASES, PromiseWarning, promise_cases
 from motkit.promise_register import Promise, as_promises, read_promises
 from motkit.promises import attainment, check_promises, reaction_promise, waiting_times
 from motkit.schema import EVENTS
@@ -50,7 +50,7 @@ def loop_outcome(rows: Any, who: str, made: int, as_of: float) -> str:
     return outcome[order[min(own)[1]]] if own else "open"
 
 
-@pytest.mark.filterwarnings("ignore::motkit.promise_cases.PromiseWarning")
+@pytest.mark.filterwarnings("ignore::motkit.promise_outcomes.PromiseWarning")
 @given(logs, st.sampled_from([4, 9, 20]), st.randoms())
 @settings(max_examples=80, deadline=None)
 def test_cases_are_those_of_a_loop_in_any_order_of_rows(drawn: Any, end: int, chance: Any) -> None:

@@ -51,6 +51,7 @@ class _Plan:
     purchase: str | Sequence[str]
     signals: Mapping[str, Sequence[str]]
     features: Features | None
+    gone: tuple[str, ...] = ()  # events after which a customer is no longer asked
 
 # %% ../nbs/30_loyalty/3001_engagement_landmarks.ipynb #83345834
 def _up_to(events: pl.LazyFrame, at: datetime) -> pl.LazyFrame:
@@ -82,8 +83,9 @@ def _snapshot(events: pl.LazyFrame, at: datetime, plan: _Plan, half_life_days: f
     """Features at `at`, and `_y`: whether the outcome came in the window after it (`known=True` leaves it out)."""
     table = _features_at(events, at, plan, half_life_days)
     outcomes = events.filter(pl.col("event").is_in(list(plan.outcome)))
-    if plan.loss:
-        gone = _up_to(outcomes, at).select("customer_id").unique().collect()
+    ended = [*plan.gone, *(plan.outcome if plan.loss else ())]
+    if ended:
+        gone = _up_to(events.filter(pl.col("event").is_in(ended)), at).select("customer_id").unique().collect()
         table = table.join(gone, on="customer_id", how="anti", maintain_order="left")
     if known:
         return table

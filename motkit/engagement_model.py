@@ -30,8 +30,9 @@ from motkit.engagement_landmarks import (
     _snapshot,
     _up_to,
 )
+from .engagement_plots import plot_calibration
 from .errors import DesignError, FewEventsWarning, SettingError
-from .prediction import _logistic_line, _weighted_auc
+from .prediction import _groups_of_risk, _logistic_line, _weighted_auc
 from .schema import EVENTS, UTC, check_table
 from .sessions import split_sessions
 
@@ -80,6 +81,7 @@ class EngagementModel:
     n: int  # rows of the final fit: customers times landmarks
     events: int  # rows with the outcome
     validation: pl.DataFrame  # per segment: `n, events, auc, brier, slope, in_the_large, lift_top_tenth, ...`
+    calibration: pl.DataFrame  # tenths by predicted chance at the later landmark: `group, n, predicted, observed, ci_low, ci_high`
     half_lives: pl.DataFrame  # `half_life_days, log_loss` of those tried, on the last landmark but one
     coefficients: pl.DataFrame  # `feature, signal, mean, sd, coefficient, std_error` per standard deviation
     reference: Array  # sorted probabilities (the good way round) at 1001 points, by which scores are given
@@ -103,6 +105,10 @@ class EngagementModel:
         With `since`, all but the baseline are changes since then, for customers known at both times.
         """
         return _contributions(self, events, as_of, customers, by, since)
+
+    def plot_calibration(self) -> Any:
+        """Predicted and observed shares at the later landmark, by tenths. Needs motkit[apps]."""
+        return plot_calibration(self.calibration)
 
     def __repr__(self) -> str:
         all_ = self.validation.row(0, named=True)
@@ -210,6 +216,11 @@ def _check_too_good(y: Array, line: Array, max_auc: float) -> None:
         fault = f"AUC {auc:.3f} on the later landmark is above {max_auc:g}, so some feature seems to know the answer"
         raise DesignError("fit_engagement", fault, "Look for an event that is written when the outcome is settled, or raise `max_auc` knowingly.")
 
+# %% ../nbs/30_loyalty/301_engagement_model.ipynb #e5000001
+def _names(given: str | Sequence[str]) -> tuple[str, ...]:
+    """One name or several, as a tuple."""
+    return (given,) if isinstance(given, str) else tuple(given)
+
 # %% ../nbs/30_loyalty/301_engagement_model.ipynb #b2d87c1f
 def fit_engagement(
     events: pl.DataFrame | pl.LazyFrame,  # one row per event, columns of `EVENTS`; `ingested_at` is heeded if there
@@ -224,6 +235,7 @@ def fit_engagement(
     purchase: str | Sequence[str] = "purchase",  # the events that are purchases
     signals: Mapping[str, str | Sequence[str]] | None = None,  # more signals: name -> event(s), e.g. replies
     features: Features | None = None,  # own features in place of all: (events, instant) -> `customer_id` and numbers
+    gone: str | Sequence[str] = (),  # events after which a customer is left out, e.g. a closed account
     max_auc: float = 0.98,  # above this the fit is refused as a leak
 ) -> EngagementModel:
     """Learn how engagement at past landmarks was followed by the outcome, and check it on a later landmark.
@@ -232,9 +244,8 @@ def fit_engagement(
     events, or the AUC is too good to be true. Source: landmarking, van Houwelingen 2007; calibration, Cox 1958.
     """
     check_table(events, EVENTS, "events")
-    lists = {name: [kinds] if isinstance(kinds, str) else list(kinds) for name, kinds in (signals or {}).items()}
-    outcomes = (outcome,) if isinstance(outcome, str) else tuple(outcome)
-    plan, end = _Plan(outcomes, horizon_days, gap_days, loss, purchase, lists, features), as_instant(as_of)
+    lists, end = {name: _names(kinds) for name, kinds in (signals or {}).items()}, as_instant(as_of)
+    plan = _Plan(_names(outcome), horizon_days, gap_days, loss, purchase, lists, features, _names(gone))
     tried = [float(half_life_days)] if isinstance(half_life_days, (int, float)) else [float(days) for days in half_life_days]
     log = _prepared(events.lazy(), end)
     first: datetime | None = log.select(pl.col("timestamp").min()).collect().item()
@@ -247,8 +258,8 @@ def fit_engagement(
     early = _fit(pl.concat(tables[:-1]))
     line, y = early.line(tables[-1]), tables[-1]["_y"].to_numpy()
     _check_too_good(y, line, max_auc)
-    validation, every = _validation(tables[-1], early, segments), pl.concat(tables)
-    return _model(plan, half_life, days, every, validation, half_lives, len(tables[-1]))
+    checked = (_validation(tables[-1], early, segments), _groups_of_risk(y, expit(line), 10, 1.96))
+    return _model(plan, half_life, days, pl.concat(tables), checked, half_lives, len(tables[-1]))
 
 # %% ../nbs/30_loyalty/301_engagement_model.ipynb #09581918
 def _prepared(events: pl.LazyFrame, end: datetime) -> pl.LazyFrame:
@@ -263,11 +274,12 @@ def _model(
     half_life: float,
     days: Sequence[datetime],
     every: pl.DataFrame,  # the rows of all landmarks, those of the last one at the end
-    validation: pl.DataFrame,
+    checked: tuple[pl.DataFrame, pl.DataFrame],  # validation and calibration at the last landmark
     half_lives: pl.DataFrame,
     last: int,  # rows of the last landmark
 ) -> EngagementModel:
     """Fit all landmarks together and freeze the reference."""
+    validation, tenths = checked
     if (found := validation["events"][0]) < 100:
         warnings.warn(FewEventsWarning(f"{found:.0f} outcomes at the later landmark; its AUC and slope are rough"), stacklevel=3)
     logit = _fit(every)
@@ -276,4 +288,4 @@ def _model(
     n, k = len(every), int(every["_y"].sum())
     shown = validation.select("segment", "landmark", pl.col("n", "events").cast(pl.Int64), pl.exclude("segment", "landmark", "n", "events"))
     table = _coefficients(logit, plan)
-    return EngagementModel(plan.outcome, plan.horizon_days, half_life, tuple(days), n, k, shown, half_lives, table, reference, logit, plan)
+    return EngagementModel(plan.outcome, plan.horizon_days, half_life, tuple(days), n, k, shown, tenths, half_lives, table, reference, logit, plan)

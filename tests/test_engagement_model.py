@@ -256,3 +256,15 @@ def test_purchases_of_the_next_thirty_days_are_foretold(real_data: Path) -> None
     quality = fitted.validation.row(0, named=True)
     assert quality["auc"] > 0.7
     assert quality["brier"] < quality["brier_null"]
+
+
+def test_customers_who_are_gone_are_neither_learnt_from_nor_scored(log: pl.DataFrame) -> None:
+    gone = log.group_by("customer_id").agg(pl.col("timestamp").min()).filter(pl.int_range(pl.len()) % 3 == 0)
+    closed = gone.with_columns(pl.col("timestamp") + pl.duration(microseconds=1), event=pl.lit("closed"), channel=pl.lit("web"))
+    both = pl.concat([log, closed.with_columns(value=pl.lit(None, pl.Float64), duration_s=pl.lit(None, pl.Float64)).select(log.columns)])
+    without = log.join(gone, on="customer_id", how="anti")
+    fits = [fit_engagement(events, "visit", 21, END, half_life_days=14, gone=ended) for events, ended in ((both, "closed"), (without, ()))]
+    assert fits[0].n == fits[1].n
+    assert set(fits[0].score(both, END)["customer_id"]).isdisjoint(gone["customer_id"])
+    assert fits[0].validation["auc"][0] == pytest.approx(fits[1].validation["auc"][0], abs=1e-9)
+    assert fits[0].calibration["n"].sum() == fits[0].validation["n"][0]

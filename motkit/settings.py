@@ -78,6 +78,14 @@ class EngagementSettings:
     """How fast a customer's activity fades."""
 
     half_life_days: Annotated[float, Field(gt=0)] = 14.0  # days after which an event counts half
+    outcome: Names = ()  # events that the score foretells; empty: an index that is not calibrated
+    outcome_within_days: Annotated[float, Field(gt=0)] = 28.0  # window in which the outcome counts
+    outcome_is_loss: bool = False  # the outcome is bad news, such as a closed account, and lowers the score
+    gone: Names = ()  # events after which a customer is left out
+    purchase: Names = ("purchase",)  # events that are purchases
+    replies: Names = ()  # events by which customers answer, a signal of its own
+    advocacy: Names = ()  # events by which customers speak well of us
+    pages: Names = ()  # events that are pages, for the whole visit beside its last page; empty: all events
 
 # %% ../nbs/00_ground/01_settings.ipynb #d0070003
 @dataclass(frozen=True, config=_CONFIG)

@@ -6,9 +6,10 @@
 __all__ = ['STAGES']
 
 # %% ../nbs/65_study/649_stages.ipynb #a3000002
-from .loyalty_stages import LOYALTY_STAGES
+from .engagement_stages import ENGAGEMENT_STAGES
+from .loyalty_stages import LOYALTY_STAGES, SESSION_STAGES
 from .trigger_stages import TRIGGER_STAGES
 from .workbench import Stage
 
 # %% ../nbs/65_study/649_stages.ipynb #a3000003
-STAGES: tuple[Stage, ...] = (*LOYALTY_STAGES, *TRIGGER_STAGES)
+STAGES: tuple[Stage, ...] = (*SESSION_STAGES, *ENGAGEMENT_STAGES, *LOYALTY_STAGES, *TRIGGER_STAGES)

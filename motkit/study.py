@@ -28,7 +28,7 @@ from .errors import DesignError, StudyError
 from .events import EventLog, read_events
 from .schema import UTC as UTC_TIME
 from .schema import check_table
-from .settings import OnboardingSettings, Settings, TriggerSettings
+from .settings import EngagementSettings, OnboardingSettings, Settings, TriggerSettings
 from .simulate import DEMO_CUSTOMERS, DEMO_SEED, simulate_customers
 from .stages import STAGES
 from .store import Store, open_store, write_store
@@ -341,6 +341,13 @@ _BAR = "{desc:<12}{percentage:3.0f}%|{bar:30}| {elapsed}"
 # %% ../nbs/65_study/65_study.ipynb #2cab7071
 _DEMO = Path(str(files("motkit"))) / "demo"  # what people write, for the demo
 DEMO_SETTINGS = Settings(
+    engagement=EngagementSettings(
+        outcome=("purchase",),
+        gone=("account_closed", "tracking_opted_out"),
+        replies=("email_replied", "sms_replied"),
+        advocacy=("brand_mention",),
+        pages=("home", "search", "product", "compare", "cart", "checkout", "account", "help"),
+    ),
     onboarding=OnboardingSettings(
         start=("sign_up",),
         milestone=("onboarded",),

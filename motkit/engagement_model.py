@@ -30,7 +30,7 @@ from motkit.engagement_landmarks import (
     _snapshot,
     _up_to,
 )
-from .engagement_plots import plot_calibration
+from .score_plots import plot_calibration
 from .errors import DesignError, FewEventsWarning, SettingError
 from .prediction import _groups_of_risk, _logistic_line, _weighted_auc
 from .schema import EVENTS, UTC, check_table

@@ -71,8 +71,8 @@ def _validation(table: pl.DataFrame, logit: _Logit, segments: pl.DataFrame | Non
 
 # %% ../nbs/30_loyalty/301_engagement_model.ipynb #a85f8ca3
 @dataclass(frozen=True)
-class EngagementModel:
-    """A fitted model of engagement, which shows how it did on weeks that it had not seen."""
+class _Fitted:
+    """What was fitted, and how it did on weeks that it had not seen."""
 
     outcome: tuple[str, ...]
     horizon_days: float
@@ -87,6 +87,11 @@ class EngagementModel:
     reference: Array  # sorted probabilities (the good way round) at 1001 points, by which scores are given
     _logit: _Logit
     _plan: _Plan
+
+# %% ../nbs/30_loyalty/301_engagement_model.ipynb #e6000001
+@dataclass(frozen=True, repr=False)
+class EngagementModel(_Fitted):
+    """A fitted model of engagement, which shows how it did on weeks that it had not seen."""
 
     def score(self, events: pl.DataFrame | pl.LazyFrame, as_of: datetime | date) -> pl.DataFrame:
         """Give `customer_id, score, level, probability, ci_low, ci_high (90 %), new, n` for all known by `as_of`."""

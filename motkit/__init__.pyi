@@ -31,6 +31,16 @@ from .offers import Offers, read_offers
 from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_curve, onboarding_table
 from .paths import step_matrix, transitions
 from .patterns import match_paths, pattern_shares
+from .persona_cards import (
+    audit_personas,
+    persona_examples,
+    persona_habits,
+    persona_rates,
+    persona_signifiers,
+    read_persona_names,
+    write_persona_names,
+)
+from .persona_drift import follow_personas, match_personas, watch_personas
 from .personas import Personas, build_personas
 from .policy import Policy, read_policy
 from .policy_batch import apply_policy
@@ -93,6 +103,7 @@ __all__ = [
     "add_kinds",
     "apply_policy",
     "assign_actions",
+    "audit_personas",
     "best_contact_time",
     "build_personas",
     "bundle_rare",
@@ -115,6 +126,7 @@ __all__ = [
     "fit_engagement",
     "fold_lifecycle",
     "follow_customers",
+    "follow_personas",
     "follow_up",
     "funnel",
     "hide_small_cells",
@@ -126,12 +138,17 @@ __all__ = [
     "map_journey",
     "match_paths",
     "measure_complaints",
+    "match_personas",
     "onboarding_curve",
     "onboarding_table",
     "open_store",
     "open_study",
     "pattern_shares",
     "promise_cases",
+    "persona_examples",
+    "persona_habits",
+    "persona_rates",
+    "persona_signifiers",
     "propose_candidates",
     "reaction_promise",
     "read_events",
@@ -139,6 +156,7 @@ __all__ = [
     "read_kind_rules",
     "read_ocel",
     "read_offers",
+    "read_persona_names",
     "read_policy",
     "read_promises",
     "read_settings",
@@ -162,8 +180,10 @@ __all__ = [
     "waiting_times",
     "watch",
     "watch_thresholds",
+    "watch_personas",
     "weekly_sessions",
     "write_ocel",
+    "write_persona_names",
     "write_report",
     "write_store",
     "write_xes",

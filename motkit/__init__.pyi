@@ -29,6 +29,7 @@ from .moments import Moments, find_moments
 from .ocel import Ocel, read_ocel, write_ocel
 from .offers import Offers, read_offers
 from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_curve, onboarding_table
+from .online_prices import replay_arrivals
 from .paths import step_matrix, transitions
 from .patterns import match_paths, pattern_shares
 from .persona_cards import (
@@ -46,10 +47,12 @@ from .policy import Policy, read_policy
 from .policy_batch import apply_policy
 from .policy_lint import lint_policy
 from .promise_outcomes import promise_cases
+from .policy_reading import policy_waterfall, replay_policy
 from .promise_register import Promise, Promises, read_promises
 from .promises import check_promises, reaction_promise, waiting_times
 from .repeat_buying import fit_bgnbd, rfm
 from .report import write_report
+from .rule_prices import price_rules, simulate_caps
 from .satisfaction import Satisfaction, satisfaction_by_onboarding
 from .schema import EVENTS, ONBOARDING, SESSIONS, check_table
 from .sessions import session_table, split_sessions, weekly_sessions
@@ -149,6 +152,8 @@ __all__ = [
     "persona_rates",
     "persona_signifiers",
     "promise_cases",
+    "policy_waterfall",
+    "price_rules",
     "propose_candidates",
     "reaction_promise",
     "read_events",
@@ -162,11 +167,14 @@ __all__ = [
     "read_settings",
     "read_source",
     "read_triggers",
+    "replay_arrivals",
+    "replay_policy",
     "rfm",
     "run_study",
     "satisfaction_by_onboarding",
     "score_engagement",
     "session_table",
+    "simulate_caps",
     "simulate_customers",
     "split_sessions",
     "step_flows",

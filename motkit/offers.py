@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, meta
+from jinja2 import DictLoader, StrictUndefined, TemplateError, TemplateSyntaxError, meta
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -88,7 +88,7 @@ class Offers:
         raise SettingError("offers", f"there is no action {action_id!r}", f"The actions are {known}.")
 
 # %% ../nbs/50_act/51_offers.ipynb #0c5dcb35
-_TEXTS = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+_TEXTS = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False, loader=DictLoader({}))
 
 
 def find_fields(text: str) -> set[str]:
@@ -109,7 +109,7 @@ def render_text(
         raise DesignError("template", [f"no value for `{name}`" for name in missing], "Give the fields, or write {% if field %} around them.")
     try:
         return _TEXTS.from_string(text).render(**fields)
-    except (SecurityError, TemplateError) as error:
+    except (SecurityError, TemplateError, TypeError, ValueError, ArithmeticError) as error:
         raise DesignError("template", f"{type(error).__name__}: {error}", "A template can fill in and choose, not call into the program.") from None
 
 # %% ../nbs/50_act/51_offers.ipynb #22529103

@@ -1,0 +1,109 @@
+"""Waterfalls that add up, and replays that equal the batch and keep their caps, also on real contacts."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from test_policy_batch import POLICY, make_crowd_tables
+
+import motkit
+from motkit.errors import SchemaError
+from motkit.policy import parse_policy
+from motkit.policy_batch import apply_policy
+from motkit.policy_reading import policy_waterfall, replay_policy
+
+AT = datetime(2026, 3, 29, 0, 30)
+
+
+def test_a_waterfall_adds_up_and_follows_the_order_of_the_policy() -> None:
+    policy = parse_policy(POLICY)
+    tables = make_crowd_tables(policy, AT, 80, seed=7)
+    answer = apply_policy(tables["candidates"], tables["history"], policy, AT, tables["customers"], tables["consents"])
+    fall = policy_waterfall(answer, policy)
+    assert fall["rule"].to_list() == [rule.id for rule in policy.rules]
+    assert fall["removed"].sum() == (~answer["allowed"]).sum()
+    assert fall["left"].to_list()[-1] == answer["allowed"].sum()
+    left = answer.height
+    for place, (rule, removed, after, blocked, alone) in enumerate(fall.iter_rows()):
+        earlier = [one.id for one in policy.rules[:place]]
+        lists = answer["blocked_by"].to_list()
+        assert removed == sum(rule in names and not set(earlier) & set(names) for names in lists)
+        assert blocked == sum(rule in names for names in lists)
+        assert alone == sum(names == [rule] for names in lists)
+        left -= removed
+        assert after == left
+    short = policy_waterfall(answer)
+    assert short.equals(fall.filter(pl.col("blocked") > 0))
+    assert policy_waterfall(answer.filter("allowed"))["rule"].to_list() == []
+    with pytest.raises(SchemaError, match="apply_policy"):
+        policy_waterfall(answer.drop("mask"))
+
+
+def test_a_replay_gives_each_contact_what_the_batch_gives_at_its_instant() -> None:
+    policy = parse_policy(POLICY)
+    tables = make_crowd_tables(policy, AT, 90, seed=11)
+    history = tables["history"].unique(["customer_id", "timestamp"], keep="first", maintain_order=True)
+    replayed = replay_policy(history, policy, tables["customers"], tables["consents"], drop_blocked=False)
+    contacts = pl.concat([replayed.filter(pl.col("allowed") == kind).head(20) for kind in (True, False)])
+    assert contacts["allowed"].sum() >= 5
+    for row in contacts.iter_rows(named=True):
+        one = pl.DataFrame([row]).select("customer_id", "action_id")
+        before = history.filter((pl.col("timestamp") < row["timestamp"]) | (pl.col("event") != "contact"))
+        answer = apply_policy(one, before, policy, row["timestamp"], tables["customers"], tables["consents"])
+        assert answer["mask"][0] == row["mask"]
+        assert answer["next_allowed"][0] == row["next_allowed"]
+    assert replayed.height == history.filter((pl.col("event") == "contact") & (pl.col("status") != "released")).height
+
+
+def test_after_a_replay_no_cap_is_broken() -> None:
+    policy = parse_policy('[[rules]]\nid = "cap"\ntype = "count"\nmax = 2\nwindow = "7d"\nof = { kind = "contact" }')
+    times = [datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=7 * k % 600) for k in range(300)]
+    history = pl.DataFrame({"customer_id": [f"c{k % 7}" for k in range(300)], "timestamp": times, "channel": "sms", "status": "sent", "action_id": "x"})
+    kept = replay_policy(history, policy).filter("allowed").sort("timestamp")
+    most = kept.rolling("timestamp", period="7d", group_by="customer_id").agg(n=pl.len())["n"].max()
+    assert most == 2
+
+
+@pytest.mark.data
+@pytest.mark.skipif("MOTKIT_DATA" not in os.environ, reason="MOTKIT_DATA is not set")
+def test_caps_on_the_campaigns_of_complete_journey_are_kept_and_block_what_counting_says() -> None:
+    place = Path(os.environ["MOTKIT_DATA"]) / "completejourney"
+    sent = pl.read_parquet(place / "campaigns.parquet").join(pl.read_parquet(place / "campaign_descriptions.parquet"), on="campaign_id")
+    history = sent.select(
+        customer_id=pl.col("household_id").cast(pl.String),
+        timestamp=pl.col("start_date").str.to_datetime("%Y-%m-%d", time_unit="us", time_zone="UTC"),
+        channel=pl.lit("mail"), category="campaign_type", purpose=pl.lit("marketing"), status=pl.lit("sent"), action_id=pl.col("campaign_id").cast(pl.String),
+    )  # fmt: skip
+    assert history.height == 3367
+    policy = parse_policy("""
+[[rules]]
+id = "cap_month"
+type = "count"
+max = 1
+window = "30d"
+of = { kind = "contact" }
+[[rules]]
+id = "type"
+type = "count"
+max = 1
+window = "14d"
+of = { kind = "contact", same = ["category"] }
+""")
+    kept = replay_policy(history, policy)
+    assert kept.height == 3367
+    fall = policy_waterfall(kept, policy)
+    assert fall["left"].to_list()[-1] == kept["allowed"].sum()
+    assert 0.05 < 1 - kept["allowed"].mean() < 0.9  # type: ignore[operator]
+    sent_anyway = kept.filter("allowed").sort("timestamp")
+    assert sent_anyway.rolling("timestamp", period="30d", group_by="customer_id").agg(n=pl.len())["n"].max() == 1
+    assert sent_anyway.rolling("timestamp", period="14d", group_by=["customer_id", "category"]).agg(n=pl.len())["n"].max() == 1
+    blocked = replay_policy(history, parse_policy('[[rules]]\nid = "c"\ntype = "count"\nmax = 2\nwindow = "30d"\nof = { kind = "contact" }'), drop_blocked=False)
+    counted = history.sort("timestamp").rolling("timestamp", period="30d", group_by="customer_id").agg(n=pl.len(), same=pl.len())
+    assert (counted["n"] > 2).sum() >= (~blocked["allowed"]).sum() > 0
+
+
+def test_the_names_are_public() -> None:
+    assert motkit.policy_waterfall is policy_waterfall
+    assert motkit.replay_policy is replay_policy

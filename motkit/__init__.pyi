@@ -46,8 +46,8 @@ from .personas import Personas, build_personas
 from .policy import Policy, read_policy
 from .policy_batch import apply_policy
 from .policy_lint import lint_policy
-from .promise_outcomes import promise_cases
 from .policy_reading import policy_waterfall, replay_policy
+from .promise_outcomes import promise_cases
 from .promise_register import Promise, Promises, read_promises
 from .promises import check_promises, reaction_promise, waiting_times
 from .repeat_buying import fit_bgnbd, rfm
@@ -154,6 +154,7 @@ __all__ = [
     "promise_cases",
     "policy_waterfall",
     "price_rules",
+    "promise_cases",
     "propose_candidates",
     "reaction_promise",
     "read_events",

@@ -151,7 +151,6 @@ __all__ = [
     "persona_habits",
     "persona_rates",
     "persona_signifiers",
-    "promise_cases",
     "policy_waterfall",
     "price_rules",
     "promise_cases",

@@ -161,8 +161,10 @@ def bench(
 ) -> None:
     """Measure speed and memory against DuckDB."""
     from motkit.bench import run_bench
+    from motkit.loyalty_bench import bench_loyalty
 
     typer.echo(_as_text(run_bench(events)))
+    typer.echo(_as_text(bench_loyalty(events // 10)))
 
 
 def _tell_surprise(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

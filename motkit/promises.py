@@ -20,13 +20,13 @@ from .paths import Log
 from .promise_outcomes import OUTCOMES, promise_cases
 from .promise_register import Promise, Promises, as_promises
 
-# %% ../nbs/40_moments/424_promises.ipynb #ec129a45
+# %% ../nbs/40_moments/424_promises.ipynb #3cc59ade
 def _log_log_interval(share: Array, error: Array, z: float) -> tuple[Array, Array]:
     """Limits of a share on the complementary log-log scale; not a number at 0 and 1 (Kalbfleisch and Prentice 2002, section 1.4)."""
-    inside = np.where((share > 0) & (share < 1) & (error > 0), share, np.nan)
+    inside = np.where((share > 1e-12) & (share < 1 - 1e-12) & (error > 0), share, np.nan)
     scale = np.log(-np.log1p(-inside))
     step = z * error / ((1 - inside) * -np.log1p(-inside))
-    return -np.expm1(-np.exp(scale - step)), -np.expm1(-np.exp(scale + step))
+    return -np.expm1(-np.exp(scale - step)), -np.expm1(-np.exp(np.minimum(scale + step, 700)))
 
 
 def _exact_at_ends(table: pl.DataFrame, confidence: float) -> pl.DataFrame:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Names', 'Instant', 'FilePath', 'StudySettings', 'SessionSettings', 'EngagementSettings', 'OnboardingSettings',
-           'TriggerSettings', 'Settings', 'read_settings']
+           'TriggerSettings', 'PromiseSettings', 'WatchSettings', 'Settings', 'read_settings']
 
 # %% ../nbs/00_ground/01_settings.ipynb #46b5b571
 import configparser
@@ -109,7 +109,25 @@ class TriggerSettings:
 
     file: FilePath = None  # `triggers.toml`; empty: none
 
+# %% ../nbs/00_ground/01_settings.ipynb #b4420001
+@dataclass(frozen=True, config=_CONFIG)
+class PromiseSettings:
+    """What was promised, and how it is judged."""
 
+    file: FilePath = None  # `promises.toml`; empty: none
+    horizon_days: Annotated[float, Field(gt=0)] = 90.0  # after the due time, over which broken and kept promises are compared
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class WatchSettings:
+    """How moments and promises are watched for a change."""
+
+    moments: Names = ()  # events to watch; empty: all but those that start, onboard and end a customer
+    by: Annotated[str, Field(min_length=1)] = "channel"  # column of the segments that drive an alarm
+    baseline_days: Annotated[int, Field(ge=28)] = 90  # first days of the log, with which later ones are compared
+    days_between_false_alarms: Annotated[float, Field(ge=2)] = 365.0  # on all charts together, if nothing has changed
+
+# %% ../nbs/00_ground/01_settings.ipynb #b4420002
 @dataclass(frozen=True, config=_CONFIG)
 class Settings:
     """All settings of a study, a section a stage."""
@@ -119,6 +137,8 @@ class Settings:
     engagement: EngagementSettings = field(default_factory=EngagementSettings)
     onboarding: OnboardingSettings = field(default_factory=OnboardingSettings)
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
+    promises: PromiseSettings = field(default_factory=PromiseSettings)
+    watch: WatchSettings = field(default_factory=WatchSettings)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """All values by section and name, ready for JSON."""

@@ -28,7 +28,7 @@ from .errors import DesignError, StudyError
 from .events import EventLog, read_events
 from .schema import UTC as UTC_TIME
 from .schema import check_table
-from .settings import EngagementSettings, OnboardingSettings, Settings, TriggerSettings
+from .settings import EngagementSettings, OnboardingSettings, PromiseSettings, Settings, TriggerSettings
 from .simulate import DEMO_CUSTOMERS, DEMO_SEED, simulate_customers
 from .stages import STAGES
 from .store import Store, open_store, write_store
@@ -356,6 +356,7 @@ DEMO_SETTINGS = Settings(
         by=("channel", "plan"),
     ),
     triggers=TriggerSettings(file=_DEMO / "triggers.toml"),
+    promises=PromiseSettings(file=_DEMO / "promises.toml"),
 )
 
 

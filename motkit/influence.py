@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
+from scipy.sparse import csr_array
 from scipy.special import ndtri
 
 from .errors import DesignError, SettingError
@@ -47,35 +48,23 @@ def _opens(path: Array) -> Array:
     """True on the first row of each path."""
     return np.r_[True, path[1:] != path[:-1]] if path.size else np.zeros(0, bool)
 
-# %% ../nbs/20_journey/208_influence.ipynb #a7a9cc23
-def _chain(
-    ways: Ways,
-    states: int,  # how many events there are
-    weight: Array | None = None,  # of each path; None for 1
-) -> Array:  # counts, from (the states, then the start) to (the states, conversion, no conversion)
-    """Count the steps of all paths."""
+# %% ../nbs/20_journey/208_influence.ipynb #d082a674
+def _cells(ways: Ways, states: int) -> tuple[Array, Array]:
+    """The cell of the chain that each step falls into, and the path it belongs to."""
     path, code, wide = ways.path, ways.code, states + 2
     opens = _opens(path)
     closes = np.r_[opens[1:], True]
     target = np.where(closes, np.where(ways.came[path], states, states + 1), np.r_[code[1:], 0])
-    rows = None if weight is None else weight[path]
-    counts = np.bincount(code * wide + target, rows, minlength=states * wide).reshape(states, wide)
-    starts = np.bincount(code[opens], None if rows is None else rows[opens], minlength=wide)
-    return np.vstack([counts, starts]).astype(np.float64)
+    return np.r_[code * wide + target, states * wide + code[opens]], np.r_[path, path[opens]]
 
-# %% ../nbs/20_journey/208_influence.ipynb #33b7bf60
-def _mean_chain(
+
+def _chain(
     ways: Ways,
-    states: int,
-    weight: Array,  # of each path
-    held: Array,  # paths x states: how often each path holds each event
-) -> Array:  # as `_chain`, on average over all orders of every path
-    """Count the steps that shuffled paths make on average."""
-    per = weight / held.sum(axis=1)
-    inner = (held * per[:, None]).T @ held
-    inner[np.diag_indices(states)] -= per @ held
-    ends = [(per * flag) @ held for flag in (ways.came, ~ways.came)]
-    return np.vstack([np.column_stack([inner, *ends]), np.r_[per @ held, 0, 0]])
+    states: int,  # how many events there are
+) -> Array:  # counts, from (the states, then the start) to (the states, conversion, no conversion)
+    """Count the steps of all paths."""
+    cells, _ = _cells(ways, states)
+    return np.bincount(cells, minlength=(states + 1) * (states + 2)).reshape(states + 1, states + 2).astype(np.float64)
 
 
 def _removal_effects(
@@ -93,27 +82,43 @@ def _removal_effects(
     effects: Array = reach * converts / np.maximum(overall, 1e-300)
     return effects
 
-# %% ../nbs/20_journey/208_influence.ipynb #282e8305
+# %% ../nbs/20_journey/208_influence.ipynb #8a348a6c
 def _shuffled_effects(ways: Ways, states: int, shuffles: int, rng: np.random.Generator) -> Array:
     """Removal effects of the same paths in random orders, one row a shuffle."""
     chains = []
     for _ in range(shuffles):
-        order = np.argsort(ways.path + rng.random(ways.path.size), kind="stable")
+        order = np.argsort(ways.path + rng.random(ways.path.size))
         chains.append(_chain(replace(ways, code=ways.code[order]), states))
     return _removal_effects(np.stack(chains))
+
+# %% ../nbs/20_journey/208_influence.ipynb #d0d8e7c2
+def _mean_cells(ways: Ways, states: int) -> pl.DataFrame:
+    """Steps that shuffled paths make on average: `who` (customer), `cell`, `n`."""
+    wide = states + 2
+    held = pl.DataFrame({"path": ways.path, "a": ways.code}).group_by("path", "a").agg(n=pl.len().cast(pl.Float64))
+    held = held.with_columns(_all=pl.col("n").sum().over("path"), came=pl.lit(pl.Series(ways.came)).gather(pl.col("path")))
+    both = held.join(held.select("path", b="a", n_b="n"), on="path")
+    inner = both.select("path", cell=pl.col("a") * wide + pl.col("b"), n=pl.col("n") * (pl.col("n_b") - (pl.col("a") == pl.col("b")).cast(pl.Float64)) / pl.col("_all"))
+    share, end = pl.col("n") / pl.col("_all"), pl.when("came").then(states).otherwise(states + 1)
+    ends = held.select("path", cell=pl.col("a") * wide + end, n=share)
+    starts = held.select("path", cell=states * wide + pl.col("a"), n=share)
+    every = pl.concat([inner, ends.cast(inner.schema), starts.cast(inner.schema)])
+    return every.with_columns(who=pl.lit(pl.Series(ways.customer)).gather(pl.col("path"))).group_by("who", "cell").agg(pl.col("n").sum())
 
 
 def _excess_spread(ways: Ways, states: int, draws: int, rng: np.random.Generator) -> Array:
     """The standard error of the excess: customers are drawn with replacement, with all their paths."""
-    held = np.zeros((ways.came.size, states))
-    np.add.at(held, (ways.path, ways.code), 1.0)
-    people = int(ways.customer.max()) + 1
+    people, shape = int(ways.customer.max()) + 1, (states + 1, states + 2)
+    cells, path = _cells(ways, states)
+    mean = _mean_cells(ways, states)
+    size = (people, shape[0] * shape[1])
+    made = csr_array((np.ones(cells.size), (ways.customer[path], cells)), shape=size)
+    chance = csr_array((mean["n"].to_numpy(), (mean["who"].to_numpy(), mean["cell"].to_numpy())), shape=size)
     excess = []
     for _ in range(draws):
-        weight = np.bincount(rng.integers(0, people, people), minlength=people)[ways.customer].astype(np.float64)
-        pair = np.stack([_chain(ways, states, weight), _mean_chain(ways, states, weight, held)])
-        real, chance = _removal_effects(pair)
-        excess.append(real - chance)
+        weight = np.bincount(rng.integers(0, people, people), minlength=people).astype(np.float64)
+        real, mixed = _removal_effects(np.stack([(weight @ table).reshape(shape) for table in (made, chance)]))
+        excess.append(real - mixed)
     spread: Array = np.std(excess, axis=0, ddof=1)
     return spread
 

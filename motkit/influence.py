@@ -91,7 +91,10 @@ def _shuffled_effects(ways: Ways, states: int, shuffles: int, rng: np.random.Gen
         chains.append(_chain(replace(ways, code=ways.code[order]), states))
     return _removal_effects(np.stack(chains))
 
-# %% ../nbs/20_journey/208_influence.ipynb #d0d8e7c2
+# %% ../nbs/20_journey/208_influence.ipynb #b85884b0
+_UNIT = 2**32  # parts of a step, so that sums do not depend on the order of rows
+
+
 def _mean_cells(ways: Ways, states: int) -> pl.DataFrame:
     """Steps that shuffled paths make on average: `who` (customer), `cell`, `n`."""
     wide = states + 2
@@ -103,7 +106,8 @@ def _mean_cells(ways: Ways, states: int) -> pl.DataFrame:
     ends = held.select("path", cell=pl.col("a") * wide + end, n=share)
     starts = held.select("path", cell=states * wide + pl.col("a"), n=share)
     every = pl.concat([inner, ends.cast(inner.schema), starts.cast(inner.schema)])
-    return every.with_columns(who=pl.lit(pl.Series(ways.customer)).gather(pl.col("path"))).group_by("who", "cell").agg(pl.col("n").sum())
+    parts = every.select("cell", n=(pl.col("n") * _UNIT).round().cast(pl.Int64), who=pl.lit(pl.Series(ways.customer)).gather(pl.col("path")))
+    return parts.group_by("who", "cell").agg(pl.col("n").sum() / _UNIT).sort("who", "cell")
 
 
 def _excess_spread(ways: Ways, states: int, draws: int, rng: np.random.Generator) -> Array:

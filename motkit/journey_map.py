@@ -21,6 +21,7 @@ from .journeys import Journey
 from .map_display import map_html, map_text, plan_table
 from .paths import Log
 from .schema import check_table
+from .sessions import US_PER_S
 from .stays import journey_table, mean_with_interval, median_with_interval, share_by_customer, stack_segments, stay_table, time_in_steps
 
 # %% ../nbs/20_journey/215_journey_map.ipynb #8fd54ed6
@@ -92,13 +93,19 @@ def _events_by(placed: pl.DataFrame, journeys: pl.DataFrame, keys: list[str], mo
     few = begun.select("persona", "month", *keys).drop_nulls("step")
     return stack_segments(few, months).group_by("segment", *keys).agg(n_events=pl.len().cast(pl.Int64))
 
-# %% ../nbs/20_journey/215_journey_map.ipynb #d2cd4211
+# %% ../nbs/20_journey/215_journey_map.ipynb #c6271295
+def _whole(column: str) -> pl.Expr:
+    """A number in whole millionths, whose sums do not depend on the order of rows."""
+    return (pl.col(column) * US_PER_S).round().cast(pl.Int64)
+
+
 def _attention(placed: pl.DataFrame, journeys: pl.DataFrame, confidence: float, months: bool) -> pl.DataFrame:
     """Seconds of attention and sentiment by segment and step, one value a customer."""
     begun = placed.drop("month", strict=False).join(journeys.select("customer_id", "cycle", "month"), on=["customer_id", "cycle"], how="left")
     feels = "sentiment" in begun.columns and begun.schema["sentiment"].is_numeric()
-    mood = pl.col("sentiment").cast(pl.Float64).mean() if feels else pl.lit(None, pl.Float64)
-    seconds = pl.when(pl.col("engaged_s").count() > 0).then(pl.col("engaged_s").sum())
+    told = pl.when(pl.col("sentiment").count() > 0).then(_whole("sentiment").sum() / US_PER_S / pl.col("sentiment").count())
+    mood = told if feels else pl.lit(None, pl.Float64)
+    seconds = pl.when(pl.col("engaged_s").count() > 0).then(_whole("engaged_s").sum() / US_PER_S)
     columns = ["customer_id", "persona", "month", "step", "engaged_s", *(["sentiment"] if feels else [])]
     stacked = stack_segments(begun.select(columns).drop_nulls("step"), months)
     own = stacked.group_by(*_KEYS, "customer_id").agg(seconds=seconds, mood=mood)
@@ -106,7 +113,7 @@ def _attention(placed: pl.DataFrame, journeys: pl.DataFrame, confidence: float, 
     felt = mean_with_interval(own, "mood", _KEYS, confidence).rename({"n": "sentiment_n", "mean": "sentiment", "ci_low": "sentiment_ci_low", "ci_high": "sentiment_ci_high"})
     return timed.join(felt, on=_KEYS, how="full", coalesce=True)
 
-
+# %% ../nbs/20_journey/215_journey_map.ipynb #71516f55
 def _steps(placed: pl.DataFrame, stays: pl.DataFrame, journeys: pl.DataFrame, journey: Journey, as_of_us: int, confidence: float, months: bool) -> pl.DataFrame:
     """One row a segment and step with all that is known about it, in the order of the plan."""
     table = _reach(placed, journeys, ["step"], confidence, months)
@@ -121,7 +128,7 @@ def _steps(placed: pl.DataFrame, stays: pl.DataFrame, journeys: pl.DataFrame, jo
     placed_rows = table.with_columns(aside=pl.col("step").is_in(aside), order=pl.col("step").replace_strict(order, return_dtype=pl.Int64))
     return placed_rows.sort("segment", "order").select(*_KEYS, "order", "aside", pl.exclude(*_KEYS, "order", "aside"))
 
-# %% ../nbs/20_journey/215_journey_map.ipynb #a80a9190
+# %% ../nbs/20_journey/215_journey_map.ipynb #69e8d264
 _ENDS = {"done": "(done)", "dropped": "(dropped out)", "open": "(still there)", "lost": "(lost from sight)"}
 
 
@@ -141,7 +148,7 @@ def _join_moments(moments: pl.DataFrame | None, counts: pl.DataFrame) -> pl.Data
     named = moments.drop("step", "substep", strict=False).join(seen.select(moment="event", step="step", substep="substep"), on="moment", how="left", maintain_order="left")
     return named.select("step", "substep", pl.exclude("step", "substep"))
 
-# %% ../nbs/20_journey/215_journey_map.ipynb #deed59e5
+# %% ../nbs/20_journey/215_journey_map.ipynb #699fc7dc
 def map_journey(
     events: Log,  # columns of `EVENTS` in any order, or a store; `sentiment` (-1 to 1) if the log has it
     journey: Journey,  # from `read_journey`
@@ -164,7 +171,7 @@ def map_journey(
     stays = stay_table(placed, journeys, journey)
     return _fill(placed, journeys, stays, journey, as_of_us, moments, confidence, by_month)
 
-# %% ../nbs/20_journey/215_journey_map.ipynb #ad396647
+# %% ../nbs/20_journey/215_journey_map.ipynb #92fbb763
 def _fill(
     placed: pl.DataFrame, journeys: pl.DataFrame, stays: pl.DataFrame, journey: Journey,
     as_of_us: int, moments: pl.DataFrame | None, confidence: float, months: bool,

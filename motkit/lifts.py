@@ -33,7 +33,10 @@ def adjust_fdr(
         q[order] = np.minimum(np.minimum.accumulate(stepped[::-1])[::-1], 1.0)
     return q
 
-# %% ../nbs/20_journey/207_lifts.ipynb #86d208e0
+# %% ../nbs/20_journey/207_lifts.ipynb #8ba41f0d
+_UNIT = 2**24  # parts of a step, so that sums are of whole numbers and do not depend on the order of rows
+
+
 def _path_numbers(coded: pl.LazyFrame) -> pl.LazyFrame:
     """The rows with the number of their path."""
     return coded.select("customer", "code", "_opens", _path=pl.col("_opens").cast(pl.UInt32).cum_sum())
@@ -47,12 +50,12 @@ def _made_steps(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _chance_steps(rows: pl.LazyFrame) -> pl.LazyFrame:
-    """Steps that shuffled paths make on average: `customer`, `a`, `b`, `chance`."""
+    """Steps that shuffled paths make on average: `customer`, `a`, `b`, `chance` (in whole parts of `_UNIT`)."""
     counts = rows.group_by("customer", "_path", "code").agg(n=pl.len().cast(pl.Float64))
     long = counts.with_columns(_all=pl.col("n").sum().over("_path")).filter(pl.col("_all") > 1)
     pairs = long.select("customer", "_path", "_all", a="code", n_a="n").join(long.select("_path", b="code", n_b="n"), on="_path")
     chance = pl.col("n_a") * (pl.col("n_b") - (pl.col("a") == pl.col("b")).cast(pl.Float64)) / pl.col("_all")
-    return pairs.with_columns(chance=chance).group_by("customer", "a", "b").agg(pl.col("chance").sum())
+    return pairs.with_columns(chance=(chance * _UNIT).round().cast(pl.Int64)).group_by("customer", "a", "b").agg(pl.col("chance").sum())
 
 # %% ../nbs/20_journey/207_lifts.ipynb #130d2ce8
 def step_lifts(
@@ -71,10 +74,11 @@ def step_lifts(
     coded, names = _coded_rows(events, within)
     rows = _path_numbers(coded)
     both = _chance_steps(rows).filter(pl.col("chance") > 0).join(_made_steps(rows), on=["customer", "a", "b"], how="left")
-    made, chance = pl.col("made").fill_null(0), pl.col("chance")
+    made, chance = pl.col("made").fill_null(0), pl.col("chance").cast(pl.Int128)
+    whole = made.cast(pl.Int128)
     sums = both.group_by("a", "b").agg(
-        n=made.sum(), customers=pl.len(), expected=chance.sum(), _mm=(made**2).sum(), _mc=(made * chance).sum(), _cc=(chance**2).sum()
-    ).filter(pl.col("customers") >= min_customers).collect(engine="streaming")
+        n=made.sum(), customers=pl.len(), expected=chance.sum(), _mm=(made * made).sum(), _mc=(whole * chance).sum(), _cc=(chance * chance).sum()
+    ).with_columns(pl.col("expected", "_mc").cast(pl.Float64) / _UNIT, pl.col("_cc").cast(pl.Float64) / _UNIT**2).filter(pl.col("customers") >= min_customers).collect(engine="streaming")
     return _name_pairs(_judge_lifts(sums, confidence), names)
 
 # %% ../nbs/20_journey/207_lifts.ipynb #cba1d4ec

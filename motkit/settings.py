@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Names', 'Instant', 'FilePath', 'StudySettings', 'SessionSettings', 'EngagementSettings', 'OnboardingSettings',
-           'TriggerSettings', 'PromiseSettings', 'WatchSettings', 'Settings', 'read_settings']
+           'JourneySettings', 'TriggerSettings', 'PromiseSettings', 'WatchSettings', 'Settings', 'read_settings']
 
 # %% ../nbs/00_ground/01_settings.ipynb #46b5b571
 import configparser
@@ -102,6 +102,20 @@ class OnboardingSettings:
     strata: Names = ()  # columns, known at the start, within which customers are compared; empty: those of `by`
     horizon_days: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_read_number)] = None  # after the threshold; empty: as followed
 
+# %% ../nbs/00_ground/01_settings.ipynb #c5e77e01
+@dataclass(frozen=True, config=_CONFIG)
+class JourneySettings:
+    """What people planned for customers, and which paths are looked at."""
+
+    file: FilePath = None  # `journey.toml`; empty: none
+    steps: Annotated[int, Field(ge=2)] = 8  # events of each visit at which step matrix and flows look
+    most_events: Annotated[int, Field(ge=1)] = 10  # events that keep their names there; the rest is one bucket
+    funnel: Names = ()  # events of the funnel, in order; empty: no funnel
+    within_days: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_read_number)] = None  # from its start; empty: no limit
+    goal: Names = ()  # the conversion for which steps are weighed; empty: the outcome of the journey
+    compare: str = ""  # a column of the log or the profiles with two groups whose paths are compared; empty: none
+    groups: Names = ()  # its two values; empty: the two most frequent
+
 # %% ../nbs/00_ground/01_settings.ipynb #924a3854
 @dataclass(frozen=True, config=_CONFIG)
 class TriggerSettings:
@@ -136,6 +150,7 @@ class Settings:
     sessions: SessionSettings = field(default_factory=SessionSettings)
     engagement: EngagementSettings = field(default_factory=EngagementSettings)
     onboarding: OnboardingSettings = field(default_factory=OnboardingSettings)
+    journey: JourneySettings = field(default_factory=JourneySettings)
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     promises: PromiseSettings = field(default_factory=PromiseSettings)
     watch: WatchSettings = field(default_factory=WatchSettings)

@@ -176,7 +176,7 @@ def median_with_interval(
 
 def mean_with_interval(table: pl.DataFrame, value: str, keys: list[str], confidence: float = 0.95) -> pl.DataFrame:
     """The mean of customers and its interval by Student's law: keys, `n`, `mean`, `ci_low`, `ci_high`."""
-    grouped = table.drop_nulls(value).group_by(keys).agg(n=pl.len().cast(pl.Int64), mean=pl.col(value).mean(), _error=pl.col(value).std() / pl.len().sqrt())
+    grouped = table.drop_nulls(value).group_by(keys).agg(n=pl.len().cast(pl.Int64), mean=pl.col(value).sort().mean(), _error=pl.col(value).sort().std() / pl.len().sqrt())
     t = pl.Series("_t", [float(stdtrit(n - 1, (1 + confidence) / 2)) if n > 1 else None for n in grouped["n"]], dtype=pl.Float64)
     limits = {"ci_low": pl.col("mean") - pl.col("_t") * pl.col("_error"), "ci_high": pl.col("mean") + pl.col("_t") * pl.col("_error")}
     return grouped.with_columns(t).with_columns(**limits).drop("_error", "_t").sort(keys)

@@ -3,6 +3,7 @@ from . import watch as watch
 from .assignment import Assignment, assign_actions
 from .broken_promises import cost_of_breaking, judge_equivalence
 from .candidates import Pattern, find_pattern, propose_candidates
+from .card import CustomerCard, customer_card
 from .cohorts import cohort_retention
 from .complaints import compare_resolution, complaint_promises, measure_complaints
 from .contact_time import best_contact_time
@@ -76,6 +77,7 @@ __all__ = [
     "ONBOARDING",
     "SESSIONS",
     "Assignment",
+    "CustomerCard",
     "CustomerTable",
     "Decider",
     "Decision",
@@ -118,6 +120,7 @@ __all__ = [
     "complaint_promises",
     "conversation_table",
     "cost_of_breaking",
+    "customer_card",
     "customer_table",
     "describe_format",
     "detect_triggers",

@@ -78,7 +78,7 @@ def _read_scores(scores: pl.DataFrame | pl.LazyFrame | None) -> dict[str, dict[s
         found.setdefault(customer, {})[action] = Score(*score)
     return found
 
-# %% ../nbs/50_act/554_decider_states.ipynb #0ac6e5ce
+# %% ../nbs/50_act/554_decider_states.ipynb #d407492c
 class _Known:
     """Policy, actions, scores, prices and the customers' states of a decider."""
 
@@ -86,6 +86,7 @@ class _Known:
         self.policy = policy if isinstance(policy, Policy) else read_policy(policy)
         offers = read_offers(offers) if isinstance(offers, str | Path) else offers
         self.actions: tuple[Action, ...] = tuple(getattr(offers, "actions", offers) or self.policy.actions)
+        self.offers = offers
         if not self.actions:
             raise SettingError("Decider", "there is no action to decide between", "Name offers, or actions in the policy.")
         self.compiled, self.reader = CompiledPolicy(self.policy, self.actions), Reader(self.policy)

@@ -6,7 +6,7 @@
 __all__ = ['Source', 'SERVICE', 'NEEDS', 'StudyLike', 'Missing', 'customer_events', 'who_is', 'service_so_far', 'open_promises',
            'last_interactions', 'needs_of', 'Risk', 'risk_at_age', 'risk_of']
 
-# %% ../nbs/50_act/56_card_facts.ipynb #9c4c4974
+# %% ../nbs/50_act/56_card_facts.ipynb #427f9232
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from .detection import detect_triggers
 from .errors import DesignError, MotkitError
 from .journal import Journal
 from .ledger import event_rows, events_of
-from .promise_cases import PromiseWarning, promise_cases
+from .promise_outcomes import PromiseWarning, promise_cases
 from .promise_register import Promises, read_promises
 from .rule_kernels import to_us
 from .schema import EVENTS, UTC

@@ -28,6 +28,7 @@ from .lifts import compare_paths, step_lifts
 from .moment_times import LeakageError
 from .moments import Moments, find_moments
 from .ocel import Ocel, read_ocel, write_ocel
+from .offer_scores import score_offers
 from .offers import Offers, read_offers
 from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_curve, onboarding_table
 from .online_prices import replay_arrivals
@@ -59,6 +60,7 @@ from .schema import EVENTS, ONBOARDING, SESSIONS, check_table
 from .sessions import session_table, split_sessions, weekly_sessions
 from .settings import Settings, read_settings
 from .simulate import Simulation, simulate_customers
+from .simulate_contacts import simulate_contacts
 from .small_cells import hide_small_cells
 from .sources import read_source
 from .store import Store, open_store, write_store
@@ -176,8 +178,10 @@ __all__ = [
     "run_study",
     "satisfaction_by_onboarding",
     "score_engagement",
+    "score_offers",
     "session_table",
     "simulate_caps",
+    "simulate_contacts",
     "simulate_customers",
     "split_sessions",
     "step_flows",

@@ -77,13 +77,14 @@ def _answered(sent: pl.DataFrame, accepted: pl.DataFrame, within: int) -> pl.Ser
     """Which contacts were accepted: each acceptance counts for its decision, or for the last contact of its action or offer."""
     credited: list[pl.DataFrame] = []
     for key in ("decision_id", "action_id", "offer_id"):
-        mine = accepted.filter(pl.col(key).is_not_null() & pl.col("_n").is_in(credited[-1]["_n"] if credited else []).not_())
+        done = credited[-1]["_n"].to_list() if credited else []
+        mine = accepted.filter(pl.col(key).is_not_null() & pl.col("_n").is_in(done).not_())
         by = ["customer_id", key]
         last = sent.filter(pl.col(key).is_not_null()).select(*by, pl.col("_t").alias("_sent_at"), "_row").sort("_sent_at")
         found = mine.sort("_t").join_asof(last, left_on="_t", right_on="_sent_at", by=by, check_sortedness=False)
         found = found.filter(pl.col("_t") - pl.col("_sent_at") <= within).select("_n", "_row")
         credited.append(pl.concat([*credited[-1:], found]))
-    return sent["_row"].is_in(credited[-1]["_row"])
+    return sent["_row"].is_in(credited[-1]["_row"].to_list())
 
 # %% ../nbs/50_act/515_offer_scores.ipynb #b5ab40d4
 def read_past(
@@ -348,7 +349,7 @@ def _matched(table: pl.DataFrame, rule: str, confidence: float) -> dict[str, Any
     weight, gain = (1 / table["propensity"]).to_numpy(), table["_gain"].to_numpy()
     mean = float((weight * gain).sum() / weight.sum()) if len(gain) else float("nan")
     by = table.select("customer_id", _r=pl.Series(weight * (gain - mean))).group_by("customer_id").agg(pl.col("_r").sum())["_r"]
-    half = float(ndtri((1 + confidence) / 2)) * float(np.sqrt((by**2).sum())) / weight.sum() if len(gain) else float("nan")
+    half = float(ndtri((1 + confidence) / 2)) * float(np.sqrt(float((by**2).sum()))) / weight.sum() if len(gain) else float("nan")
     return {"rule": rule, "n": table.height, "customers": table["customer_id"].n_unique(), "value_per_contact": mean, "ci_low": mean - half, "ci_high": mean + half}
 
 # %% ../nbs/50_act/515_offer_scores.ipynb #2626e57a

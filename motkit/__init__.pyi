@@ -18,6 +18,7 @@ from .flows import step_flows
 from .followed import follow_customers
 from .formats import describe_format, list_formats
 from .funnels import funnel, time_to_convert
+from .identity import Identities, last_login, stitch_identities
 from .influence import step_influence
 from .journey_map import JourneyMap, map_journey
 from .journeys import Journey, read_journey
@@ -25,7 +26,9 @@ from .kinds import KindRule, add_kinds, read_kind_rules
 from .ledger import Ledger
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
+from .moment_register import Moment, propose_register, read_moments, write_moments
 from .moment_times import LeakageError
+from .moment_triage import explore_moments
 from .moments import Moments, find_moments
 from .ocel import Ocel, read_ocel, write_ocel
 from .offer_scores import score_offers
@@ -85,11 +88,13 @@ __all__ = [
     "Decision",
     "EngagementModel",
     "EventLog",
+    "Identities",
     "Journey",
     "JourneyMap",
     "KindRule",
     "LeakageError",
     "Ledger",
+    "Moment",
     "Moments",
     "Ocel",
     "Offers",
@@ -127,6 +132,7 @@ __all__ = [
     "describe_format",
     "detect_triggers",
     "engagement_signals",
+    "explore_moments",
     "find_moments",
     "find_pattern",
     "find_threshold",
@@ -139,6 +145,7 @@ __all__ = [
     "funnel",
     "hide_small_cells",
     "judge_equivalence",
+    "last_login",
     "lifecycle_states",
     "lint_policy",
     "list_formats",
@@ -160,10 +167,12 @@ __all__ = [
     "price_rules",
     "promise_cases",
     "propose_candidates",
+    "propose_register",
     "reaction_promise",
     "read_events",
     "read_journey",
     "read_kind_rules",
+    "read_moments",
     "read_ocel",
     "read_offers",
     "read_persona_names",
@@ -189,6 +198,7 @@ __all__ = [
     "step_lifts",
     "step_matrix",
     "still_wanted",
+    "stitch_identities",
     "survival",
     "time_to_convert",
     "transitions",
@@ -197,6 +207,7 @@ __all__ = [
     "watch_personas",
     "watch_thresholds",
     "weekly_sessions",
+    "write_moments",
     "write_ocel",
     "write_persona_names",
     "write_report",

@@ -146,7 +146,7 @@ _CASES: dict[str, tuple[str, float, bool, dict[str, tuple[float, float]]]] = {
     "moments, true activity": ("true activity", RATIO, True, BARS),
     "moments, recorded activity": ("recorded activity", RATIO, True, BARS),
     "moments, recorded activity that changes": ("recorded activity", RATIO, False, BARS),
-    "moments that do nothing": ("recorded activity", 1.0, True, {"any_found": (0.0, 0.2)}),
+    "moments that do nothing": ("recorded activity", 1.0, True, {"any_found": (0.0, 0.15)}),
 }
 MOMENT_CASES = tuple(_CASES)
 

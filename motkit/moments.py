@@ -82,7 +82,7 @@ class Question:
     min_customers: int = 11  # that a moment must have
     landmark_day: int | None = None  # None: for each moment the day by which half of its customers had it
     horizon_days: float | None = None  # None: the longest round one that follow-up allows
-    placebo_draws: int = 199  # 0: no placebo
+    placebo_draws: int = 99  # 0: no placebo
     seed: int = 0
     not_activity: tuple[str, ...] = ()  # events that customers did not do themselves, such as messages sent to them
     ignore: tuple[str, ...] = ()  # events that are no candidates
@@ -316,6 +316,7 @@ def find_moments(
     starts: Rows | None = None,  # `customer_id, timestamp` of starts known from elsewhere
     lost: Names = None,  # events after which a customer cannot be watched
     profiles: Rows | None = None,  # `customer_id` and columns for `strata`
+    known: Mapping[str, Pattern] | None = None,  # patterns of a register, tried beside the proposals under their own names
     arms: Rows | None = None,  # `moment, customer_id, timestamp, offered` of moments that were offered at random
     **options: Any,  # of `Question`: outcome_is, ignore, not_activity, landmark_day, horizon_days, placebo_draws, confidence, ...
 ) -> Moments:
@@ -328,7 +329,7 @@ def find_moments(
     followed = follow_customers(events, outcome, as_of, silence_days=silence_days, start=start, starts=starts, lost=lost)
     told, log = (*followed.outcome, *as_names(lost)), number_events(events, followed)
     given = None if candidates is None else read_candidates(candidates)
-    chosen = given or _propose(log, (*told, *as_names(start), *question.ignore), question)
+    chosen = given or _propose(log, (*told, *as_names(start), *question.ignore), known or {}, question)
     times = first_times(log, followed, chosen)
     if given:
         check_leaks(chosen, times, told)
@@ -339,9 +340,11 @@ def find_moments(
     return _answer(table, left_out, question, _Source(followed, spells, *_by_name(chosen, times)), arms)
 
 # %% ../nbs/40_moments/412_moments.ipynb #65490b24
-def _propose(log: pl.DataFrame, exclude: Sequence[str], question: Question) -> list[Candidate]:
-    """Candidates from the log by number of customer."""
-    return propose_candidates(log.cast({"customer_id": pl.String}), exclude, question.min_customers, question.contacts, question.seed)
+def _propose(log: pl.DataFrame, exclude: Sequence[str], known: Mapping[str, Pattern], question: Question) -> list[Candidate]:
+    """Known patterns whose columns the log has, then candidates from the log by number of customer."""
+    mine = [Candidate(name, "register", pattern) for name, pattern in known.items() if {column for column, _ in pattern.where} <= set(log.columns)]
+    found = propose_candidates(log.cast({"customer_id": pl.String}), exclude, question.min_customers, question.contacts, question.seed)
+    return mine + [one for one in found if one.pattern not in set(known.values()) and one.name not in known]
 
 
 def _by_name(chosen: Sequence[Candidate], times: Sequence[FirstTimes]) -> tuple[dict[str, FirstTimes], dict[str, Pattern | None]]:

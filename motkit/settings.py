@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Names', 'Instant', 'FilePath', 'StudySettings', 'SessionSettings', 'EngagementSettings', 'OnboardingSettings',
-           'JourneySettings', 'TriggerSettings', 'PromiseSettings', 'WatchSettings', 'Settings', 'read_settings']
+           'JourneySettings', 'TriggerSettings', 'PromiseSettings', 'WatchSettings', 'MomentSettings', 'Settings',
+           'read_settings']
 
 # %% ../nbs/00_ground/01_settings.ipynb #46b5b571
 import configparser
@@ -141,6 +142,21 @@ class WatchSettings:
     baseline_days: Annotated[int, Field(ge=28)] = 90  # first days of the log, with which later ones are compared
     days_between_false_alarms: Annotated[float, Field(ge=2)] = 365.0  # on all charts together, if nothing has changed
 
+# %% ../nbs/00_ground/01_settings.ipynb #d0070013
+@dataclass(frozen=True, config=_CONFIG)
+class MomentSettings:
+    """Which interactions make or break loyalty: what counts as the outcome, and what is compared with what."""
+
+    file: FilePath = None  # `moments.toml`, the register; empty: none
+    kinds: FilePath = None  # rules of one's own for the kinds of moments; empty: those of motkit alone
+    outcome: Names = ()  # events that are the outcome; empty: `churn` of [onboarding], or silence
+    outcome_is_gain: bool = False  # the outcome is good news, such as an upgrade
+    ignore: Names = ()  # events that are no candidates
+    not_activity: Names = ()  # events that customers did not do themselves, such as messages sent to them
+    strata: Names = ()  # columns of profiles, known at the start, within which customers are compared beside their activity
+    fdr: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of the findings that may be false
+    placebo_draws: Annotated[int, Field(ge=0)] = 39  # times each moment is given to other customers like those who had it
+
 # %% ../nbs/00_ground/01_settings.ipynb #b4420002
 @dataclass(frozen=True, config=_CONFIG)
 class Settings:
@@ -151,6 +167,7 @@ class Settings:
     engagement: EngagementSettings = field(default_factory=EngagementSettings)
     onboarding: OnboardingSettings = field(default_factory=OnboardingSettings)
     journey: JourneySettings = field(default_factory=JourneySettings)
+    moments: MomentSettings = field(default_factory=MomentSettings)
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     promises: PromiseSettings = field(default_factory=PromiseSettings)
     watch: WatchSettings = field(default_factory=WatchSettings)

@@ -10,8 +10,9 @@ from .engagement_stages import ENGAGEMENT_STAGES
 from .journey_stages import JOURNEY_STAGES
 from .loyalty_stages import LOYALTY_STAGES, SESSION_STAGES
 from .promise_stages import PROMISE_STAGES
+from .moment_stages import MOMENT_STAGES
 from .trigger_stages import TRIGGER_STAGES
 from .workbench import Stage
 
 # %% ../nbs/65_study/649_stages.ipynb #a3000003
-STAGES: tuple[Stage, ...] = (*SESSION_STAGES, *ENGAGEMENT_STAGES, *LOYALTY_STAGES, *JOURNEY_STAGES, *PROMISE_STAGES, *TRIGGER_STAGES)
+STAGES: tuple[Stage, ...] = (*SESSION_STAGES, *ENGAGEMENT_STAGES, *LOYALTY_STAGES, *JOURNEY_STAGES, *PROMISE_STAGES, *MOMENT_STAGES, *TRIGGER_STAGES)

@@ -28,7 +28,7 @@ from .errors import DesignError, StudyError
 from .events import EventLog, read_events
 from .schema import UTC as UTC_TIME
 from .schema import check_table
-from .settings import EngagementSettings, JourneySettings, OnboardingSettings, PromiseSettings, Settings, TriggerSettings
+from .settings import EngagementSettings, MomentSettings, JourneySettings, OnboardingSettings, PromiseSettings, Settings, TriggerSettings
 from .simulate import DEMO_CUSTOMERS, DEMO_SEED, simulate_customers
 from .stages import STAGES
 from .store import Store, open_store, write_store
@@ -358,6 +358,7 @@ DEMO_SETTINGS = Settings(
     journey=JourneySettings(
         file=_DEMO / "journey.toml", funnel=("product", "cart", "checkout", "purchase"), within_days=30.0, compare="plan", groups=("basic", "premium")
     ),
+    moments=MomentSettings(file=_DEMO / "moments.toml", not_activity=("email_sent", "sms_sent")),
     triggers=TriggerSettings(file=_DEMO / "triggers.toml"),
     promises=PromiseSettings(file=_DEMO / "promises.toml"),
 )

@@ -13,6 +13,7 @@ from .decision import Decision, Score
 from .detection import detect_triggers, still_wanted
 from .engagement import engagement_signals, score_engagement
 from .engagement_model import EngagementModel, fit_engagement
+from .erasure import erase
 from .events import EventLog, read_events
 from .flows import step_flows
 from .followed import follow_customers
@@ -132,6 +133,7 @@ __all__ = [
     "describe_format",
     "detect_triggers",
     "engagement_signals",
+    "erase",
     "explore_moments",
     "find_moments",
     "find_pattern",

@@ -1,4 +1,4 @@
-"""The command line: `motkit run | serve | report | demo | bench`, with one clear paragraph for what went wrong."""
+"""The command line: `motkit run | serve | report | demo | erase | bench`, with one clear paragraph for what went wrong."""
 
 import os
 import sys
@@ -153,6 +153,21 @@ def _validate_personas(out: Path | None) -> None:
     if out:
         made = f"Made by `motkit validate --personas --out {out}` with motkit {version('motkit')}. Seconds are CPU seconds of one machine."
         out.write_text(f"# Validation of personas\n\n{made}\n\n{_as_text(table, 'ASCII_MARKDOWN')}\n", encoding="utf-8")
+
+
+@app.command()
+def erase(
+    study: StudyFolder,
+    customers: Annotated[list[str], typer.Argument(metavar="CUSTOMER...", help="Ids as the study spells them.")],
+) -> None:
+    """Remove customers from every table of a study.
+
+    Their events count as rejected, and a later run keeps them out."""
+    from motkit.erasure import erase as erase_customers
+    from motkit.study import describe_log
+
+    left = erase_customers(study, customers)
+    typer.echo(f"{len(customers):,} customers erased.\n{describe_log(left)}")
 
 
 @app.command()

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Names', 'Instant', 'FilePath', 'StudySettings', 'SessionSettings', 'EngagementSettings', 'OnboardingSettings',
-           'JourneySettings', 'TriggerSettings', 'PromiseSettings', 'WatchSettings', 'MomentSettings', 'Settings',
-           'read_settings']
+           'IdentitySettings', 'JourneySettings', 'TriggerSettings', 'PromiseSettings', 'WatchSettings',
+           'MomentSettings', 'Settings', 'read_settings']
 
 # %% ../nbs/00_ground/01_settings.ipynb #46b5b571
 import configparser
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -103,6 +103,18 @@ class OnboardingSettings:
     strata: Names = ()  # columns, known at the start, within which customers are compared; empty: those of `by`
     horizon_days: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_read_number)] = None  # after the threshold; empty: as followed
 
+# %% ../nbs/00_ground/01_settings.ipynb #e1000001
+@dataclass(frozen=True, config=_CONFIG)
+class IdentitySettings:
+    """Which identifiers make one customer."""
+
+    keys: Names = ()  # columns that identify people or devices; empty: the log's own customer_id
+    one_per_customer: Names = ()  # keys of which a person has one value; empty: those that are logins by name
+    ignore: Names = ()  # values that are never used, such as a kiosk or a test account
+    level: Literal["strict", "default", "loose"] = "default"  # how much it takes to join two identifiers
+    max_cluster: Annotated[int, Field(ge=2)] = 200  # identifiers that one person may have
+    max_shared: Annotated[int, Field(ge=1)] = 5  # logins behind one identifier before it counts as shared
+
 # %% ../nbs/00_ground/01_settings.ipynb #c5e77e01
 @dataclass(frozen=True, config=_CONFIG)
 class JourneySettings:
@@ -171,6 +183,7 @@ class Settings:
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     promises: PromiseSettings = field(default_factory=PromiseSettings)
     watch: WatchSettings = field(default_factory=WatchSettings)
+    identity: IdentitySettings = field(default_factory=IdentitySettings)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """All values by section and name, ready for JSON."""

@@ -8,6 +8,7 @@ __all__ = ['STAGES']
 # %% ../nbs/65_study/649_stages.ipynb #a3000002
 from .engagement_stages import ENGAGEMENT_STAGES
 from .journey_stages import JOURNEY_STAGES
+from .identity_stages import IDENTITY_STAGES
 from .loyalty_stages import LOYALTY_STAGES, SESSION_STAGES
 from .promise_stages import PROMISE_STAGES
 from .moment_stages import MOMENT_STAGES
@@ -15,4 +16,4 @@ from .trigger_stages import TRIGGER_STAGES
 from .workbench import Stage
 
 # %% ../nbs/65_study/649_stages.ipynb #a3000003
-STAGES: tuple[Stage, ...] = (*SESSION_STAGES, *ENGAGEMENT_STAGES, *LOYALTY_STAGES, *JOURNEY_STAGES, *PROMISE_STAGES, *MOMENT_STAGES, *TRIGGER_STAGES)
+STAGES: tuple[Stage, ...] = (*SESSION_STAGES, *ENGAGEMENT_STAGES, *LOYALTY_STAGES, *JOURNEY_STAGES, *PROMISE_STAGES, *MOMENT_STAGES, *TRIGGER_STAGES, *IDENTITY_STAGES)

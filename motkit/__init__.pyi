@@ -134,6 +134,7 @@ __all__ = [
     "detect_triggers",
     "engagement_signals",
     "erase",
+    "explore_moments",
     "find_moments",
     "find_pattern",
     "find_threshold",

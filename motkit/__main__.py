@@ -83,11 +83,40 @@ def run(
 
 
 @app.command()
-def serve(study: StudyFolder, port: Port = 5006, address: Address = "127.0.0.1", allow: Allow = None) -> None:
-    """Serve the pages of a study at a local address."""
+def serve(
+    study: StudyFolder,
+    port: Port = 5006,
+    address: Address = "127.0.0.1",
+    allow: Allow = None,
+    api: Annotated[bool, typer.Option("--api", help="Make decisions over HTTP instead of showing pages.")] = False,
+    policy: Annotated[Path | None, typer.Option("--policy", help="With --api: the contact policy, policy.toml.")] = None,
+    offers: Annotated[Path | None, typer.Option("--offers", help="With --api: the offers, offers.toml; left out, the actions of the policy.")] = None,
+    triggers: Annotated[Path | None, typer.Option("--triggers", help="With --api: triggers.toml, for events that are observed.")] = None,
+    promises: Annotated[Path | None, typer.Option("--promises", help="With --api: promises.toml, for the card.")] = None,
+    ledger: Annotated[str, typer.Option("--ledger", help="With --api: where decisions are kept, e.g. postgresql://...")] = "sqlite:///ledger.db",
+    keys: Annotated[Path, typer.Option("--keys", help="With --api: the file of keys; `motkit key` makes one.")] = Path("keys.toml"),
+) -> None:
+    """Serve the pages of a study at a local address, or decisions with --api."""
+    if api:
+        from motkit.apps.api import run_api
+
+        run_api(study, port, address, policy=policy, offers=offers, triggers=triggers, promises=promises, ledger=ledger, keys=keys)
+        return
     from motkit.apps import serve as serve_pages
 
     serve_pages(study, port=port, address=address, allow=allow or ())
+
+
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who gets it.")],
+    role: Annotated[str, typer.Option("--role", help="sender, observer, agent or admin.")] = "sender",
+    keys: Annotated[Path, typer.Option("--keys", help="The file of keys; the hash is added to it.")] = Path("keys.toml"),
+) -> None:
+    """Make a key for decisions over HTTP. It is shown once; the file holds its hash."""
+    from motkit.apps.api import add_key
+
+    typer.echo(f"The key of {name}, shown this once:\n{add_key(keys, name, role)}")
 
 
 @app.command()

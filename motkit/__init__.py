@@ -1,7 +1,8 @@
-"""motkit, the moments-of-truth toolkit: find the interactions that make or break loyalty, and how sure you can be.
+"""The moments-of-truth toolkit: find the interactions that make or break loyalty, and how sure you can be
 
-Public names are listed in `__init__.pyi` and are imported when they are first used, so that `import motkit` is quick.
-"""
+Modules:
+
+- `motkit.apps.api`: Decisions over HTTP, as a process of its own: decide, observe, outcome, contact, card, health. JSON in and out."""
 
 import lazy_loader
 

@@ -128,9 +128,9 @@ def persona_traits(
     q = adjust_fdr(tested["p_value"].fill_null(np.nan).to_numpy())
     return tested.with_columns(q_value=pl.Series(q).fill_nan(None)).select(pl.col(name).cast(kind) for name, kind in TRAITS.items()).sort("persona", "basis", descending=[False, True], maintain_order=True)
 
-# %% ../nbs/30_loyalty/336_persona_lifts.ipynb #5d2f27ee
-_PHRASES = (("channel_", "visits on "), ("time_", "visits in the "), ("begins_with_", "visits that begin with "))
-_MANY = {"visits_per_week": "visits a week", "events_per_visit": "events a visit", "purchases_per_month": "purchases a month", "weekend_share": "visits at weekends"}
+# %% ../nbs/30_loyalty/336_persona_lifts.ipynb #777739e5
+_PHRASES = (("channel_", "{} visits"), ("time_", "{} visits"), ("begins_with_", "visits that begin with {}"))
+_MANY = {"visits_per_week": "visits a week", "events_per_visit": "events a visit", "purchases_per_month": "purchases a month", "weekend_share": "weekend visits"}
 
 
 def say_attribute(attribute: str) -> str:
@@ -139,7 +139,7 @@ def say_attribute(attribute: str) -> str:
         return _MANY[attribute]
     for prefix, words in _PHRASES:
         if attribute.startswith(prefix) and attribute.endswith("_share"):
-            return (words + attribute.removeprefix(prefix).removesuffix("_share").replace("_", " ")).replace("visits in the night", "visits at night")
+            return words.format(attribute.removeprefix(prefix).removesuffix("_share").replace("_", " "))
     return " ".join(attribute.replace("_", " ").split())
 
 
@@ -151,8 +151,8 @@ def say_trait(
     """One trait in words, e.g. 'more visits on app' or 'plan: plus'."""
     words = say_attribute(attribute)
     if level is not None:
-        return f"no {words}" if level == "0" else f"{words}: {' '.join(level.replace('_', ' ').split())}"
-    counted = words.startswith(("visits", "events", "purchases"))
+        return f"no {words.removesuffix(' a month').removesuffix(' a week')}" if level == "0" else f"{words}: {' '.join(level.replace('_', ' ').split())}"
+    counted = bool({"visits", "events", "purchases"} & set(words.split()))
     return f"{'more' if difference > 0 else 'fewer'} {words}" if counted else f"{'higher' if difference > 0 else 'lower'} {words}"
 
 # %% ../nbs/30_loyalty/336_persona_lifts.ipynb #17c869fc

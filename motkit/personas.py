@@ -160,7 +160,7 @@ def _quality(facts: _Facts, stability: Stability | None, confidence: float = 0.9
     filled = add_wilson(table, "n", "_all", confidence=confidence).drop("_all").with_columns(**{name: pl.Series(values) for name, values in more.items()})
     return filled.with_columns(pl.col(pl.Float64).fill_nan(None))
 
-# %% ../nbs/30_loyalty/337_personas.ipynb #479f6a36
+# %% ../nbs/30_loyalty/337_personas.ipynb #497e98d8
 @dataclass(frozen=True, eq=False, repr=False)
 class _Numbers(_Facts):
     """What follows from the facts without looking at customers again."""
@@ -195,16 +195,16 @@ class _Numbers(_Facts):
         """A row a persona: `n, share, ci_low, ci_high, badge, overlap, dissolved, stay_together, nearest, distance, ...`."""
         return _quality(self, self.stability)
 
-# %% ../nbs/30_loyalty/337_personas.ipynb #a6f0760a
-@dataclass(frozen=True, eq=False, repr=False)
-class Personas(_Numbers):
-    """Kinds of customers with what they rest on; `build_personas` gives them."""
-
     @cached_property
     def traits(self) -> pl.DataFrame:
         """How each persona differs in each column; p-values for held-out columns only."""
         s = self._source
         return persona_traits(s.table, self.encoding, s.group, self.ids, s.held_out, s.weight)
+
+# %% ../nbs/30_loyalty/337_personas.ipynb #10844097
+@dataclass(frozen=True, eq=False, repr=False)
+class Personas(_Numbers):
+    """Kinds of customers with what they rest on; `build_personas` gives them."""
 
     @cached_property
     def cards(self) -> pl.DataFrame:
@@ -221,12 +221,17 @@ class Personas(_Numbers):
 
     def sums(self, rows: pl.DataFrame, weight: Array | None = None) -> Sums:
         """What a step of the fit needs of some rows; sums of chunks, files or machines can be added."""
-        encoded, sizes = encode(rows, self.encoding), tuple(table.shape[1] for table in self.groups.mixture.levels)
-        return sum_block(self.groups.mixture, (features(encoded, sizes), np.ones(rows.height) if weight is None else weight))
+        sizes = tuple(table.shape[1] for table in self.groups.mixture.levels)
+        columns = features(encode(rows, self.encoding), sizes)
+        return sum_block(self.groups.mixture, (columns, np.ones(rows.height) if weight is None else weight))
 
     def rename(self, names: Mapping[str, str]) -> "Personas":
         """The same personas with the analyst's own names, by id."""
         return _rename(self, names)
+
+    def with_ids(self, ids: Mapping[str, str], names: Mapping[str, str] | None = None) -> "Personas":
+        """The same personas under ids from an earlier fit, with their names."""
+        return _with_new_ids(self, ids, names or {})
 
     def __repr__(self) -> str:
         return _as_text(self)
@@ -234,7 +239,7 @@ class Personas(_Numbers):
     def _repr_html_(self) -> str:
         return f"<p>{self.verdict}</p>{self.cards._repr_html_()}"
 
-# %% ../nbs/30_loyalty/337_personas.ipynb #f908a7b2
+# %% ../nbs/30_loyalty/337_personas.ipynb #c88ca358
 def _cards(personas: Personas) -> pl.DataFrame:
     """What each persona is and is not, beside its quality."""
     traits = personas.traits
@@ -256,6 +261,16 @@ def _rename(personas: Personas, names: Mapping[str, str]) -> Personas:
         raise SettingError("names", [f"there is no persona {name!r}" for name in unknown], f"The personas are {', '.join(personas.ids)}.")
     facts = {name: getattr(personas, name) for name in _Facts.__dataclass_fields__}
     return Personas(**{**facts, "names": dict(names), "_stability": personas.__dict__.get("stability", personas._stability)})
+
+
+def _with_new_ids(personas: Personas, ids: Mapping[str, str], names: Mapping[str, str]) -> Personas:
+    """Put other ids in place of those of the fit; the order of personas stays that of their size."""
+    kept = tuple(ids.get(name, name) for name in personas.ids)
+    own = {ids.get(name, name): text for name, text in personas.names.items()}
+    renamed = personas.assignments.with_columns(pl.col("persona").replace(dict(ids)))
+    facts = {name: getattr(personas, name) for name in _Facts.__dataclass_fields__}
+    changes = {"ids": kept, "names": {k: v for k, v in (dict(names) | own).items() if k in kept}, "assignments": renamed}
+    return Personas(**{**facts, **changes, "_stability": personas.__dict__.get("stability", personas._stability)})
 
 
 def _as_text(personas: Personas) -> str:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Names', 'Instant', 'FilePath', 'StudySettings', 'SessionSettings', 'EngagementSettings', 'OnboardingSettings',
            'IdentitySettings', 'JourneySettings', 'TriggerSettings', 'PromiseSettings', 'WatchSettings',
-           'MomentSettings', 'Settings', 'read_settings']
+           'MomentSettings', 'PersonaSettings', 'Settings', 'read_settings']
 
 # %% ../nbs/00_ground/01_settings.ipynb #46b5b571
 import configparser
@@ -169,6 +169,21 @@ class MomentSettings:
     fdr: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of the findings that may be false
     placebo_draws: Annotated[int, Field(ge=0)] = 39  # times each moment is given to other customers like those who had it
 
+# %% ../nbs/00_ground/01_settings.ipynb #e5000001
+@dataclass(frozen=True, config=_CONFIG)
+class PersonaSettings:
+    """What personas are made of, and how many there may be."""
+
+    made_of: Literal["behaviour", "profile", "both"] = "behaviour"  # which columns; profiles come with the study
+    ignore: Names = ()  # events that customers do not do themselves, such as messages sent to them; `*` stands for any text
+    purchase: Names = ("purchase",)  # events that are purchases
+    k: Annotated[Annotated[int, Field(ge=1, le=50)] | None, BeforeValidator(_read_number)] = None  # how many; empty: as many as hold still
+    k_max: Annotated[int, Field(ge=2, le=20)] = 6  # the most that is tried
+    resamples: Annotated[int, Field(ge=0)] = 40  # refits by which it is seen whether personas hold still
+    protected: Names = ()  # columns of profiles that are protected beside those known by their name
+    names: FilePath = None  # `personas.toml` with the analyst's names; empty: proposals
+    before: FilePath = None  # the memory of an earlier study's personas, whose ids are kept; empty: none
+
 # %% ../nbs/00_ground/01_settings.ipynb #b4420002
 @dataclass(frozen=True, config=_CONFIG)
 class Settings:
@@ -178,6 +193,7 @@ class Settings:
     sessions: SessionSettings = field(default_factory=SessionSettings)
     engagement: EngagementSettings = field(default_factory=EngagementSettings)
     onboarding: OnboardingSettings = field(default_factory=OnboardingSettings)
+    personas: PersonaSettings = field(default_factory=PersonaSettings)
     journey: JourneySettings = field(default_factory=JourneySettings)
     moments: MomentSettings = field(default_factory=MomentSettings)
     triggers: TriggerSettings = field(default_factory=TriggerSettings)

@@ -12,8 +12,9 @@ from .identity_stages import IDENTITY_STAGES
 from .loyalty_stages import LOYALTY_STAGES, SESSION_STAGES
 from .promise_stages import PROMISE_STAGES
 from .moment_stages import MOMENT_STAGES
+from .persona_stages import PERSONA_STAGES
 from .trigger_stages import TRIGGER_STAGES
 from .workbench import Stage
 
 # %% ../nbs/65_study/649_stages.ipynb #a3000003
-STAGES: tuple[Stage, ...] = (*SESSION_STAGES, *ENGAGEMENT_STAGES, *LOYALTY_STAGES, *JOURNEY_STAGES, *PROMISE_STAGES, *MOMENT_STAGES, *TRIGGER_STAGES, *IDENTITY_STAGES)
+STAGES: tuple[Stage, ...] = (*SESSION_STAGES, *ENGAGEMENT_STAGES, *LOYALTY_STAGES, *PERSONA_STAGES, *JOURNEY_STAGES, *PROMISE_STAGES, *MOMENT_STAGES, *TRIGGER_STAGES, *IDENTITY_STAGES)

@@ -31,7 +31,7 @@ from .events import EventLog, read_events
 from .identity_stages import stitch_log
 from .schema import UTC as UTC_TIME
 from .schema import check_table
-from .settings import EngagementSettings, MomentSettings, JourneySettings, OnboardingSettings, PromiseSettings, Settings, TriggerSettings
+from .settings import EngagementSettings, MomentSettings, JourneySettings, OnboardingSettings, PersonaSettings, PromiseSettings, Settings, TriggerSettings
 from .simulate import DEMO_CUSTOMERS, DEMO_SEED, simulate_customers
 from .stages import STAGES
 from .store import Store, open_store, write_store
@@ -404,6 +404,8 @@ def continue_study(
 
 # %% ../nbs/65_study/65_study.ipynb #2cab7071
 _DEMO = Path(str(files("motkit"))) / "demo"  # what people write, for the demo
+_MESSAGES = ("*_sent", "*_promised", "delivered", "refund_paid", "called_back", "price_increase_notice")
+_COMPANY = (*_MESSAGES, "payment_failed", "wrong_item_received", "app_updated", "account_closed", "tracking_opted_out")
 DEMO_SETTINGS = Settings(
     engagement=EngagementSettings(
         outcome=("purchase",),
@@ -423,6 +425,7 @@ DEMO_SETTINGS = Settings(
         file=_DEMO / "journey.toml", funnel=("product", "cart", "checkout", "purchase"), within_days=30.0, compare="plan", groups=("basic", "premium")
     ),
     moments=MomentSettings(file=_DEMO / "moments.toml", not_activity=("email_sent", "sms_sent")),
+    personas=PersonaSettings(ignore=_COMPANY),
     triggers=TriggerSettings(file=_DEMO / "triggers.toml"),
     promises=PromiseSettings(file=_DEMO / "promises.toml"),
 )

@@ -1,0 +1,72 @@
+"""The personas of a study: tables, ids kept from an earlier study, names, profile columns, refusals."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from motkit.errors import SourceError
+from motkit.persona_cards import read_persona_names
+from motkit.settings import PersonaSettings, Settings
+from motkit.simulate import Simulation, simulate_customers
+from motkit.study import Study, run_study
+
+COMPANY = ("*_sent", "*_promised", "delivered")
+
+
+@pytest.fixture(scope="module")
+def made() -> Simulation:
+    return simulate_customers(n=400, seed=5)
+
+
+def run(made: Simulation, folder: Path, **settings: object) -> Study:
+    chosen = {"k_max": 4, "resamples": 4, "ignore": COMPANY} | settings
+    return run_study(Settings(personas=PersonaSettings(**chosen)), made.events, folder, progress=False, profiles=made.profiles)
+
+
+@pytest.fixture(scope="module")
+def study(made: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return run(made, tmp_path_factory.mktemp("personas") / "study", k=3)
+
+
+def test_a_study_holds_everything_that_stands_on_a_card(study: Study) -> None:
+    assert "personas" not in study.problems
+    who = study.table("personas")
+    assert who["customer_id"].is_unique().all()
+    assert set(who["persona"]) == {"P1", "P2", "P3"}
+    assert who["persona_basis"].str.starts_with("behaviour up to").all()
+    names = {"persona_cards", "persona_choice", "persona_traits", "persona_map", "persona_signifiers", "persona_habits", "persona_examples", "persona_notes"}
+    assert names | {"persona_columns", "persona_memory", "persona_audit", "persona_outcomes"} <= set(study.tables)
+    assert study.table("persona_cards")["n"].sum() == who.height
+    columns = study.table("persona_columns")
+    assert columns.filter(pl.col("role") == "protected")["column"].to_list() == ["age_band"]
+    assert columns.filter(pl.col("role") == "basis")["source"].unique().to_list() == ["behaviour"]
+
+
+def test_ids_and_names_are_kept_from_an_earlier_study(made: Simulation, study: Study, tmp_path: Path) -> None:
+    memory = tmp_path / "memory.json"
+    memory.write_text(study.table("persona_memory")["memory"].item())
+    names = tmp_path / "personas.toml"
+    names.write_text('[P2]\nname = "The careful ones"\n')
+    assert read_persona_names(names) == {"P2": "The careful ones"}
+    again = run(made, tmp_path / "again", k=3, before=memory, names=names)
+    assert set(again.table("personas")["persona"]) == {"P1", "P2", "P3"}
+    assert again.table("persona_ledger")["happened"].to_list() == ["kept"] * 3
+    assert not again.table("persona_warnings")["warning"].any()
+    assert "The careful ones" in again.table("persona_cards")["name"].to_list()
+
+
+def test_personas_of_profiles_alone_say_so(made: Simulation, tmp_path: Path) -> None:
+    study = run(made, tmp_path / "study", k=2, made_of="profile")
+    assert study.table("personas")["persona_basis"].unique().to_list() == ["profile"]
+
+
+def test_a_missing_file_of_names_stops_the_run_and_says_so(made: Simulation, tmp_path: Path) -> None:
+    with pytest.raises((SourceError, FileNotFoundError), match="nowhere"):
+        run(made, tmp_path / "study", k=2, names=tmp_path / "nowhere.toml")
+
+
+def test_an_event_to_ignore_that_nobody_has_is_a_problem_of_the_stage(made: Simulation, tmp_path: Path) -> None:
+    study = run(made, tmp_path / "study", ignore=("no_such_event",))
+    assert "no event is called 'no_such_event'" in study.problems["personas"]
+    assert "personas" not in study.tables

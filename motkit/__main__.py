@@ -88,6 +88,11 @@ def serve(
     port: Port = 5006,
     address: Address = "127.0.0.1",
     allow: Allow = None,
+    auth: Annotated[Path | None, typer.Option("--auth", help="Who may enter: roles and hashed passwords, or OAuth.")] = None,
+    num_procs: Annotated[int, typer.Option("--num-procs", min=1, max=64, help="Server processes.")] = 1,
+    prefix: Annotated[str, typer.Option("--prefix", help="Path under which a proxy shows the pages.")] = "",
+    behind_proxy: Annotated[bool, typer.Option("--behind-proxy", help="Believe a proxy's headers about who asks.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Write no line a request.")] = False,
     api: Annotated[bool, typer.Option("--api", help="Make decisions over HTTP instead of showing pages.")] = False,
     policy: Annotated[Path | None, typer.Option("--policy", help="With --api: the contact policy, policy.toml.")] = None,
     offers: Annotated[Path | None, typer.Option("--offers", help="With --api: the offers, offers.toml; left out, the actions of the policy.")] = None,
@@ -102,9 +107,21 @@ def serve(
 
         run_api(study, port, address, policy=policy, offers=offers, triggers=triggers, promises=promises, ledger=ledger, keys=keys)
         return
+    from motkit.apps import Serving
     from motkit.apps import serve as serve_pages
 
-    serve_pages(study, port=port, address=address, allow=allow or ())
+    how = Serving(auth, num_procs, prefix, behind_proxy, not quiet)
+    serve_pages(study, port=port, address=address, allow=allow or (), how=how)
+
+
+@app.command()
+def password() -> None:
+    """Hash a password for the access file of `motkit serve --auth`.
+
+    The password is asked for twice and shown nowhere."""
+    from motkit.access import hash_password
+
+    typer.echo(hash_password(typer.prompt("Password", hide_input=True, confirmation_prompt=True)))
 
 
 @app.command()
@@ -148,7 +165,9 @@ def demo(
     made = run_demo(out, customers or DEMO_CUSTOMERS, progress=not quiet)
     typer.echo(repr(made))
     if serving:
-        serve(out, port=port, address=address, allow=allow)
+        from motkit.apps import serve as serve_pages
+
+        serve_pages(out, port=port, address=address, allow=allow or ())
 
 
 @app.command()

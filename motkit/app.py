@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PAGES', 'open_apps', 'check_pages', 'App', 'tell_menu', 'hear', 'renew_app', 'frame_app', 'frame_problem', 'make_app']
 
-# %% ../nbs/70_show/78_app.ipynb #f4183dc6
-from collections.abc import Callable, Mapping, Sequence
+# %% ../nbs/70_show/78_app.ipynb #d72e7974
+from collections.abc import Callable, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -63,6 +63,7 @@ class App:
         self.screen = Screen(partial(hear, self), width=0)
         self.place = pn.Column(sizing_mode="stretch_width", margin=0, stylesheets=[_PLACE])
         self.on_screen: list[Any] = []  # what else hears the browser
+        self.document: Any = None  # of the session, once it is served
         self.go(query)
         visit.param.watch(lambda *_: self.refresh(), "picked")
 
@@ -76,8 +77,6 @@ class App:
     def open(self, name: str) -> None:
         """Show a page; the first one for a name that is not in the menu."""
         plan = next((plan for plan in self.plans if plan.name == name), self.plans[0])
-        if plan is self.plan:
-            return
         self.plan = plan
         if plan.name not in self.viewers:
             self.viewers[plan.name] = PageViewer(plan, self.visit)
@@ -121,6 +120,14 @@ def renew_app(app: App) -> None:
         app.visit.version += 1
         app.go(query)
 
+# %% ../nbs/70_show/78_app.ipynb #441d5ab8
+def _who(visit: Visit) -> list[Any]:
+    """Who is logged in, with the way out; nothing without a login."""
+    if not visit.role:
+        return []
+    words = f'Logged in as {escape(visit.user)} ({escape(visit.role)}). <a href="./logout">Log out</a>'
+    return [pn.pane.HTML(f'<p class="motkit-footing" style="padding: 0 14px">{words}</p>', **WORDS)]
+
 # %% ../nbs/70_show/78_app.ipynb #70650edb
 def frame_app(
     app: App,
@@ -128,7 +135,7 @@ def frame_app(
 ) -> Any:  # a panel-material-ui `Page`
     """The page around an app."""
     name = app.visit.study.path.name
-    side = pn.Column(app.menu, app.chooser.column, sizing_mode="stretch_width", margin=0, styles={"padding": "8px"})
+    side = pn.Column(app.menu, app.chooser.column, *_who(app.visit), sizing_mode="stretch_width", margin=0, styles={"padding": "8px"})
     looks: dict[str, Any] = {"template": read_asset("page.html.jinja"), "theme_config": THEME, "sx": QUIET_HEAD, "main_width": 1320, "sidebar_width": 272}
     frame = Page(main=[app.place, app.screen], sidebar=[side], title=f"motkit · {name}", sidebar_open=False, dark_theme=theme == "dark", site_url="./", **looks)
 
@@ -182,7 +189,7 @@ def _fill_shell(app: App) -> None:
 def make_app(
     study_path: str | Path,  # the folder of a study
     plans: Sequence[PagePlan] = PAGES,
-    roles: Mapping[str, str] | None = None,  # role by user; None: no login, everybody is a viewer
+    role_of: Callable[[str], str] | None = None,  # role of a user; None: no login, everybody is a viewer
     shelf: Shelf | None = None,  # shared with the server that watches the study
 ) -> Callable[[], Any]:  # a plain function that gives one visitor's page, for `panel.serve`
     """Give the function that makes a visitor's page. Raises `StudyError` if the folder holds no study."""
@@ -191,11 +198,12 @@ def make_app(
 
     def motkit() -> Any:
         user = pn.state.user or ""
-        visit = Visit(shelf, (roles or {}).get(user, ""), user)
+        visit = Visit(shelf, role_of(user) if role_of else "", user)
         try:
             app = App(visit, plans, _query())
         except MotkitError as error:
             return frame_problem(error)
+        app.document = pn.state.curdoc
         open_apps.add(app)
         _fill_shell(app)
         return frame_app(app, _asked("theme"))

@@ -101,16 +101,16 @@ class Shelf:
         self._study: StudyTables | None = None if isinstance(study, str | Path) else study
         self._kept: OrderedDict[Any, Shown] = OrderedDict()
         self.version: tuple[int, ...] = ()
+        self.runs = 0  # of the study that were opened
 
-    def renew(self) -> bool:
-        """Open the study again if it was run anew; whether it was. Raises `StudyError` when there is none any more."""
+    def renew(self) -> None:
+        """Open the study again if it was run anew. Raises `StudyError` when there is none any more."""
         if self._path is None or (self._study is not None and self.version == _version(self._path)):
-            return False
-        version, first = _version(self._path), self._study is None
+            return
+        version = _version(self._path)
         self._study = _open(self._path)
-        self.version = version
+        self.version, self.runs = version, self.runs + 1
         self._kept.clear()
-        return not first
 
     @property
     def study(self) -> StudyTables:

@@ -1,12 +1,6 @@
 """The app: one menu, addresses that show the same again, and the pages as they are served."""
 
-import json
-import os
-import re
-import signal
 import socket
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +9,7 @@ from pathlib import Path
 import panel as pn
 import pytest
 from made_study import make_study
+from served_study import save_study, serve_study, start_server
 
 from motkit import views
 from motkit.app import PAGES, App, check_pages, frame_app, hear, make_app, renew_app
@@ -81,12 +76,14 @@ def test_choices_stand_beside_the_content_on_a_wide_screen_and_are_folded_on_a_p
 
 
 def test_a_new_run_is_shown_in_the_same_session_with_the_same_choices(tmp_path: Path) -> None:
-    shelf = Shelf(_save(tmp_path))
+    shelf = Shelf(save_study(tmp_path))
     app = App(Visit(shelf), PAGES, "?channels=web")
-    assert not shelf.renew()
+    shelf.renew()
+    assert shelf.runs == 1
     weekly = make_study().table("sessions_weekly")
-    _save(tmp_path, replace(make_study(), frames=make_study().frames | {"sessions_weekly": weekly.head(8)}))
-    assert shelf.renew()
+    save_study(tmp_path, replace(make_study(), frames=make_study().frames | {"sessions_weekly": weekly.head(8)}))
+    shelf.renew()
+    assert shelf.runs == 2
     renew_app(app)
     assert app.menu.query == "?page=overview&channels=web"
     assert "in 2 weeks" in app.viewers["overview"].sections["sessions_by_week"].shown["footing"]
@@ -98,49 +95,26 @@ def test_a_folder_without_a_study_is_refused_before_serving(tmp_path: Path) -> N
 
 
 def test_a_study_that_breaks_while_it_is_served_gives_a_page_that_says_so(tmp_path: Path) -> None:
-    page = make_app(_save(tmp_path))
+    page = make_app(save_study(tmp_path))
     (tmp_path / "manifest.json").write_text("{")
     text = str([pane.object for pane in page().main[0].select(pn.pane.HTML)])
     assert "cannot be shown" in text
     assert "Run the study again" in text
 
 
-def _save(folder: Path, study=None) -> Path:
-    """The made-up study as a folder that `open_study` reads."""
-    study, tables = study or make_study(), {}
-    for name, table in study.frames.items():
-        table.write_parquet(folder / f"{name}.parquet")
-        tables[name] = {"file": f"{name}.parquet", "rows": table.height, "stage": "made"}
-    manifest = {**study.manifest, "format": 1, "tables": tables, "stages": {}, "store": "none"}
-    (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    return folder
-
-
-def _serve(*arguments: str) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", "motkit.apps", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The made-up study as the command serves it, one server for all; stopped by Ctrl+C, it must end quietly."""
+    """The made-up study as the command serves it, one server for all."""
     folder = tmp_path_factory.mktemp("served") / "made-study"
     folder.mkdir()
-    with _serve(str(_save(folder)), "--port", "0", "--allow", "reports.example.org:8443") as server:
-        try:
-            line = server.stdout.readline()
-            found = re.search(r"(http://127\.0\.0\.1:\d+)/", line)
-            assert found, line or server.stderr.read()
-            yield found[1]
-        finally:
-            os.killpg(server.pid, signal.SIGINT)
-        assert server.wait(timeout=30) == 0
-        said = server.stderr.read()
-        assert "Traceback" not in said, said
+    with serve_study(save_study(folder), "--allow", "reports.example.org:8443") as found:
+        yield found
 
 
 def test_the_command_says_where_the_page_is_once_it_answers(address: str) -> None:
-    with urllib.request.urlopen(f"{address}/liveness", timeout=30) as answer:
-        assert answer.status == 200
+    for name in ("liveness", "health"):
+        with urllib.request.urlopen(f"{address}/{name}", timeout=30) as answer:
+            assert answer.status == 200
 
 
 def _knock(address: str, origin: str) -> int:
@@ -175,36 +149,12 @@ def test_what_is_not_a_host_cannot_be_allowed(host: str) -> None:
         _origins("0.0.0.0", 5006, [host])
 
 
-DARK = "getComputedStyle(document.body).backgroundColor === 'rgb(18, 18, 18)'"
-
-
-@pytest.mark.browser
-def test_on_a_phone_that_prefers_dark_the_page_fits_is_dark_and_its_folded_choices_work(address: str, quiet_page, wait_for_pictures) -> None:
-    from playwright.sync_api import expect
-
-    expect.set_options(timeout=30_000)
-    quiet_page.emulate_media(color_scheme="dark")
-    quiet_page.set_viewport_size({"width": 390, "height": 844})
-    quiet_page.goto(address)
-    expect(quiet_page.get_by_text("customers came 1,961 times")).to_be_visible()
-    expect(quiet_page.get_by_text("not been checked yet against what customers did later").first).to_be_visible()
-    wait_for_pictures(5)
-    quiet_page.wait_for_function(DARK, timeout=30_000)
-    assert quiet_page.evaluate("document.documentElement.scrollWidth") <= 390
-    expect(quiet_page.get_by_text("shows the six busiest")).not_to_be_visible()
-    quiet_page.get_by_role("button", name="Open drawer").click()
-    expect(quiet_page.get_by_text("shows the six busiest")).to_be_visible()
-    quiet_page.get_by_role("combobox").first.click()
-    quiet_page.get_by_role("option", name="call centre").or_(quiet_page.get_by_role("menuitem", name="call centre")).first.click()
-    expect(quiet_page.get_by_text(views.sessions_by_week(make_study(), ["call_centre"]).sentence)).to_be_visible()
-
-
 def test_a_taken_port_is_one_paragraph_that_names_another(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with _serve(str(_save(tmp_path)), "--port", str(port)) as server:
+        with start_server(str(save_study(tmp_path)), "--port", str(port)) as server:
             out, err = server.communicate(timeout=60)
     assert server.returncode == 2
     assert out == ""

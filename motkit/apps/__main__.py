@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from motkit.apps import HOST, PORT, serve
+from motkit.apps import HOST, PORT, Serving, serve
 from motkit.errors import MotkitError
 
 __all__ = ["main", "serve"]
@@ -17,9 +17,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--address", default=HOST, help="0.0.0.0 shows it to the network, without a login (default: %(default)s)")
     parser.add_argument("--allow", action="append", default=[], metavar="HOST:PORT", help="a further address that readers type to come here; may be repeated")
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
+    parser.add_argument("--auth", metavar="FILE", help="who may enter, with roles and hashed passwords; left out, everybody sees sums")
+    parser.add_argument("--num-procs", type=int, default=1, help="server processes (default: %(default)s)")
+    parser.add_argument("--prefix", default="", help="path under which a proxy shows the pages")
+    parser.add_argument("--behind-proxy", action="store_true", help="believe a proxy's headers about who asks")
+    parser.add_argument("--quiet", action="store_true", help="write no line a request")
     chosen = parser.parse_args(arguments)
+    how = Serving(chosen.auth, chosen.num_procs, chosen.prefix, chosen.behind_proxy, not chosen.quiet)
     try:
-        serve(chosen.study, chosen.port, chosen.address, chosen.open, chosen.allow)
+        serve(chosen.study, chosen.port, chosen.address, chosen.open, chosen.allow, how)
     except MotkitError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,0 +1,138 @@
+"""The served pages in Chromium: titles, addresses, choices, files, dark and phone, and what a reader meets when it breaks."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from made_study import make_study
+from served_study import save_study, serve_study
+
+from motkit import views
+from motkit.study import run_demo
+
+pytestmark = pytest.mark.browser
+DARK = "getComputedStyle(document.body).backgroundColor === 'rgb(18, 18, 18)'"
+PAGES = ("Overview", "Onboarding", "Engagement")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo study, which has the tables of all pages."""
+    folder = tmp_path_factory.mktemp("served") / "demo-study"
+    run_demo(folder, customers=700, progress=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    with serve_study(folder) as found:
+        yield found
+
+
+@pytest.fixture
+def expect():
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=30_000)
+    return expect
+
+
+def drawn(page, name: str):
+    """The picture of a view, once it is drawn."""
+    return page.locator(f'[data-drawn="{name}"]')
+
+
+def test_each_page_opens_by_its_link_and_by_its_address_with_its_title(address: str, quiet_page, expect) -> None:
+    quiet_page.goto(f"{address}/?page=engagement")
+    expect(quiet_page.get_by_role("heading", name="Engagement", exact=True, level=1).last).to_be_visible()
+    for title in PAGES:
+        quiet_page.get_by_role("navigation", name="Pages").get_by_role("link", name=title, exact=True).click()
+        expect(quiet_page.get_by_role("heading", name=title, exact=True, level=1).last).to_be_visible()
+        expect(quiet_page).to_have_title(re.compile(f"^{title} · demo-study$"))
+        expect(quiet_page).to_have_url(re.compile(f"page={title.lower()}"))
+    quiet_page.go_back()
+    expect(quiet_page).to_have_title(re.compile("^Onboarding · "))
+    expect(quiet_page.get_by_role("heading", name="Onboarding", exact=True, level=1).last).to_be_visible()
+
+
+def test_a_choice_changes_picture_and_address_and_holds_on_the_next_page(address: str, quiet_page, expect, folder: Path) -> None:
+    from motkit import open_study
+
+    quiet_page.goto(address)
+    expect(drawn(quiet_page, "sessions_by_week")).to_be_visible()
+    quiet_page.get_by_role("combobox").first.click()
+    quiet_page.get_by_role("option", name="app", exact=True).or_(quiet_page.get_by_role("menuitem", name="app", exact=True)).first.click()
+    chosen = views.sessions_by_week(open_study(folder), ["app"])
+    expect(quiet_page.get_by_text(chosen.sentence)).to_be_visible()
+    expect(quiet_page).to_have_url(re.compile("channels=app"))
+    expect(drawn(quiet_page, "sessions_by_week")).to_be_visible()
+    quiet_page.keyboard.press("Escape")
+    quiet_page.get_by_role("navigation", name="Pages").get_by_role("link", name="Engagement").click()
+    expect(quiet_page).to_have_url(re.compile("page=engagement&channels=app"))
+    expect(quiet_page.get_by_text(chosen.sentence)).to_be_visible()
+    quiet_page.reload()
+    expect(quiet_page.get_by_text(chosen.sentence)).to_be_visible()
+
+
+def test_table_and_picture_can_be_saved_and_the_code_shown(address: str, quiet_page, expect, tmp_path: Path, folder: Path) -> None:
+    from motkit import open_study
+
+    quiet_page.goto(f"{address}/?channels=web")
+    view = quiet_page.locator("section.view").first
+    expect(drawn(quiet_page, "sessions_by_week")).to_be_visible()
+    view.get_by_text("Save and copy").click()
+    saved = {}
+    for kind in ("CSV", "Parquet", "PNG", "SVG"):
+        with quiet_page.expect_download() as waiting:
+            view.get_by_role("button", name=re.compile(f"as {kind}")).click()
+        saved[kind] = tmp_path / waiting.value.suggested_filename
+        waiting.value.save_as(saved[kind])
+    table = views.sessions_by_week(open_study(folder), ["web"]).table
+    assert pl.read_parquet(saved["Parquet"]).equals(table)
+    assert pl.read_csv(saved["CSV"]).height == table.height
+    assert saved["PNG"].read_bytes().startswith(b"\x89PNG")
+    assert saved["SVG"].read_text().startswith("<svg")
+    view.get_by_role("button", name="Copy the call").click()
+    expect(view.get_by_text("sessions_by_week(open_study(\"demo-study\"), channels=['web'])")).to_be_visible()
+
+
+def test_on_a_phone_that_prefers_dark_the_page_fits_is_dark_and_its_folded_menu_works(address: str, quiet_page, expect) -> None:
+    quiet_page.emulate_media(color_scheme="dark")
+    quiet_page.set_viewport_size({"width": 390, "height": 844})
+    quiet_page.goto(address)
+    expect(drawn(quiet_page, "loyalty_by_day")).to_be_attached()
+    quiet_page.wait_for_function(DARK, timeout=30_000)
+    assert quiet_page.evaluate("document.documentElement.scrollWidth") <= 390
+    menu = quiet_page.get_by_role("navigation", name="Pages")
+    expect(menu).not_to_be_visible()
+    quiet_page.get_by_role("button", name="Open drawer").click()
+    expect(menu).to_be_visible()
+    menu.get_by_role("link", name="Onboarding").focus()
+    quiet_page.keyboard.press("Enter")
+    expect(menu).not_to_be_visible()
+    expect(drawn(quiet_page, "threshold_days")).to_be_visible()
+
+
+def test_a_new_run_reaches_an_open_page_and_a_broken_study_is_told(quiet_page, expect, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    study = make_study()
+    with serve_study(save_study(tmp_path)) as address:
+        quiet_page.goto(f"{address}/?channels=web")
+        expect(quiet_page.get_by_text("in 26 weeks").first).to_be_visible()
+        short = replace(study, frames=study.frames | {"sessions_weekly": study.table("sessions_weekly").head(8)})
+        save_study(tmp_path, short)
+        expect(quiet_page.get_by_text("in 2 weeks").first).to_be_visible()
+        expect(quiet_page).to_have_url(re.compile("channels=web"))
+        (tmp_path / "sessions_weekly.parquet").write_bytes(b"PAR1 broken")
+        manifest = json.loads((tmp_path / "manifest.json").read_text())
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"made_at": "later"}))
+        expect(quiet_page.get_by_text("Run the study anew").first).to_be_visible()
+        expect(drawn(quiet_page, "loyalty_by_day")).to_be_attached()
+        (tmp_path / "manifest.json").unlink()
+        quiet_page.goto(address)
+        expect(quiet_page.get_by_text("This study cannot be shown")).to_be_visible()
+        assert "Traceback" not in quiet_page.content()

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['PAGES', 'open_apps', 'check_pages', 'App', 'tell_menu', 'hear', 'renew_app', 'frame_app', 'frame_problem', 'make_app']
 
-# %% ../nbs/70_show/78_app.ipynb #d72e7974
+# %% ../nbs/70_show/78_app.ipynb #0ceb0a01
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -25,6 +26,7 @@ from .sections import QUIET_HEAD, THEME, WIDE_PX, Navigation, Screen, read_asset
 
 try:
     import panel as pn
+    from panel.io.state import set_curdoc
     from panel_material_ui.template.base import Page
 except ImportError as error:
     raise MissingExtraError("motkit.app", f"needs {error.name}, which is not installed", "Type: pip install 'motkit[apps]'") from None
@@ -104,15 +106,20 @@ def tell_menu(app: App) -> None:
 def hear(app: App, told: dict[str, Any]) -> None:
     """What the browser says: a page to open, an address to show, or how wide and dark the reader's window is."""
     if "open" in told:
-        app.open(str(told["open"]))
+        pn.state.onload(lambda: app.open(str(told["open"])))  # before it is loaded, a page takes no change
     elif "address" in told:
-        app.go(str(told["address"]))
+        pn.state.onload(lambda: app.go(str(told["address"])))
     for listen in app.on_screen:
         listen(told)
 
 
 def renew_app(app: App) -> None:
     """Show the study as of its new run: same page, same choices, no new session."""
+    with set_curdoc(app.document) if app.document else nullcontext():
+        pn.state.onload(partial(_renew, app))
+
+
+def _renew(app: App) -> None:
     if app.plan:
         query = write_query(app.plan.name, app.visit.picked)
         app.plans = pages_for(app._all, app.visit.study, app.visit.role)
@@ -144,7 +151,7 @@ def frame_app(
             pn.state.onload(lambda: unfold(told["width_px"] >= WIDE_PX, bool(told.get("dark"))))
             app.on_screen[:] = [close_drawer]
 
-    def unfold(wide: bool, dark: bool) -> None:  # before it is loaded, a page takes no change
+    def unfold(wide: bool, dark: bool) -> None:
         frame.sidebar_open = wide
         frame.dark_theme = frame.dark_theme or (dark and not theme)
 

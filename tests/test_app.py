@@ -11,7 +11,6 @@ import pytest
 from made_study import make_study
 from served_study import save_study, serve_study, start_server
 
-from motkit import views
 from motkit.app import PAGES, App, check_pages, frame_app, hear, make_app, renew_app
 from motkit.apps import _origins
 from motkit.errors import SettingError, StudyError

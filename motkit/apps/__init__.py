@@ -117,10 +117,14 @@ class _Watch:
         self.loop.call_later(0.2, self.step)
 
     def step(self) -> None:
-        """Make one view."""
-        if self._work:
+        """Make one view. What the study cannot give now is made when it is asked for."""
+        if not self._work:
+            return
+        try:
             self._work.pop(0)()
-            self.loop.call_later(0.05, self.step)
+        except MotkitError:
+            self._work.clear()
+        self.loop.call_later(0.05, self.step)
 
 
 def _health(shelf: Any) -> type:
@@ -227,7 +231,12 @@ def serve(
     if how.log:
         _log_to_stderr()
     local = f"http://{HOST if address in (*EVERYWHERE, 'localhost') else address}:{port}{prefix}"
-    server = _make_server(page, shelf, port, address, prefix, how, access, _origins(address, port, allow))
+    try:
+        server = _make_server(page, shelf, port, address, prefix, how, access, _origins(address, port, allow))
+    except KeyboardInterrupt:  # the process that waits for several others; they have got the same signal
+        return
+    if how.num_procs > 1:
+        page()
     _Watch(shelf, server.io_loop).start(how.num_procs > 1)
     first = how.num_procs == 1 or _is_first_process()
 

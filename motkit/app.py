@@ -22,6 +22,7 @@ from .overview_page import OVERVIEW_PAGE
 from .page_parts import Choice, PagePlan, pages_for
 from .page_shelf import Shelf
 from .page_viewer import WORDS, Chooser, PageViewer, Visit, read_query, write_query
+from .promise_page import PROMISES_PAGE, WATCH_PAGE
 from .sections import QUIET_HEAD, THEME, WIDE_PX, Navigation, Screen, read_asset
 
 try:
@@ -32,7 +33,7 @@ except ImportError as error:
     raise MissingExtraError("motkit.app", f"needs {error.name}, which is not installed", "Type: pip install 'motkit[apps]'") from None
 
 # %% ../nbs/70_show/78_app.ipynb #a9eeef84
-PAGES: tuple[PagePlan, ...] = (OVERVIEW_PAGE, ONBOARDING_PAGE, ENGAGEMENT_PAGE)
+PAGES: tuple[PagePlan, ...] = (OVERVIEW_PAGE, ONBOARDING_PAGE, ENGAGEMENT_PAGE, PROMISES_PAGE, WATCH_PAGE)
 
 
 def check_pages(

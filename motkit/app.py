@@ -18,6 +18,7 @@ from weakref import WeakSet
 from .engagement_page import ENGAGEMENT_PAGE
 from .errors import MissingExtraError, MotkitError
 from .onboarding_page import ONBOARDING_PAGE
+from .journey_page import JOURNEY_PAGE, PATHS_PAGE
 from .overview_page import OVERVIEW_PAGE
 from .page_parts import Choice, PagePlan, pages_for
 from .page_shelf import Shelf
@@ -33,7 +34,7 @@ except ImportError as error:
     raise MissingExtraError("motkit.app", f"needs {error.name}, which is not installed", "Type: pip install 'motkit[apps]'") from None
 
 # %% ../nbs/70_show/78_app.ipynb #a9eeef84
-PAGES: tuple[PagePlan, ...] = (OVERVIEW_PAGE, ONBOARDING_PAGE, ENGAGEMENT_PAGE, PROMISES_PAGE, WATCH_PAGE)
+PAGES: tuple[PagePlan, ...] = (OVERVIEW_PAGE, JOURNEY_PAGE, PATHS_PAGE, ONBOARDING_PAGE, ENGAGEMENT_PAGE, PROMISES_PAGE, WATCH_PAGE)
 
 
 def check_pages(

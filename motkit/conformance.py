@@ -84,16 +84,17 @@ def conformance_shares(
     judged: pl.DataFrame,  # from `judge_journeys`
     confidence: float = 0.95,  # level of the intervals, between 0 and 1
     months: bool = True,  # whether to split by month, too
-) -> pl.DataFrame:  # `segment, scope, kind, n` (all that have ended or left the plan), `customers, units, share, ci_low, ci_high`
+) -> pl.DataFrame:  # `segment, scope, kind, n` (all that have ended or left the plan), `customers` (of these), `units, share, ci_low, ci_high`, `n_customers` (of the kind)
     """Give the share of each kind among journeys (or stays) whose kind is settled; those on the way are counted beside."""
     stacked = stack_segments(judged, months)
     settled = stacked.filter(pl.col("kind") != "on the way")
     grid = settled.join(pl.DataFrame({"one": KINDS[:4]}), how="cross").with_columns(is_one=pl.col("kind") == pl.col("one"))
     shares = share_by_customer(grid, "is_one", ["segment", "scope", "one"], confidence).rename({"one": "kind", "part": "units"})
+    people = stacked.group_by("segment", "scope", "kind").agg(n_customers=pl.col("customer_id").n_unique().cast(pl.Int64))
     way = stacked.filter(pl.col("kind") == "on the way").group_by("segment", "scope", "kind").agg(
         customers=pl.col("customer_id").n_unique().cast(pl.Int64), units=pl.len().cast(pl.Int64)
     )
-    both = pl.concat([shares, way], how="diagonal")
+    both = pl.concat([shares, way], how="diagonal").join(people, on=["segment", "scope", "kind"], how="left").with_columns(pl.col("n_customers").fill_null(0))
     return both.sort("segment", "scope", pl.col("kind").replace_strict(KINDS, range(5), return_dtype=pl.Int8))
 
 # %% ../nbs/20_journey/214_conformance.ipynb #4e82526f

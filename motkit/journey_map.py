@@ -35,7 +35,7 @@ class JourneyMap:
     substeps: pl.DataFrame  # `segment, step, substep, n_events, n, reached, customers, reach, ci_low, ci_high`
     pains: pl.DataFrame  # `segment, step, pain, n, customers, touched, share, ci_low, ci_high, times, mostly`
     requests: pl.DataFrame  # `segment, step, request, response, n, customers, answered, share, ci_low, ci_high, still_open`
-    conformance: pl.DataFrame  # `segment, scope, kind, n, customers, units, share, ci_low, ci_high`
+    conformance: pl.DataFrame  # `segment, scope, kind, n, customers, units, share, ci_low, ci_high, n_customers`
     variants: pl.DataFrame  # `scope, rank, variant, kind, way, n, units, customers, share, ci_low, ci_high, left_after, went_to`
     leaving: pl.DataFrame  # `left_after, went_to, n, customers, outcome, n_stayed, outcome_stayed, difference, ci_low, ci_high`
     moments: pl.DataFrame  # `step, substep` and the columns of the table of moments that was given

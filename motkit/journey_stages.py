@@ -12,7 +12,7 @@ import polars as pl
 
 from .cohorts import cohort_retention
 from .errors import DesignError, StatisticalWarning
-from .flows import step_flows
+from .flows import OTHER, step_flows
 from .funnels import funnel, time_to_convert
 from .influence import step_influence
 from .journey_map import JourneyMap, map_journey
@@ -21,24 +21,31 @@ from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
 from .map_display import plan_table
 from .paths import step_matrix, transitions
-from .tidying import bundle_rare
 from .workbench import Bench, Stage, Tables, match_events
 
-# %% ../nbs/65_study/643_journey_stages.ipynb #4dfd8e1a
+# %% ../nbs/65_study/643_journey_stages.ipynb #e8cc6fbb
+def _bundle(matrix: pl.DataFrame, most: int) -> pl.DataFrame:
+    """Put all but the most frequent events of a step matrix into one bucket."""
+    ranked = matrix.drop_nulls("event").group_by("event").agg(pl.col("n").sum()).sort("n", "event", descending=[True, False])
+    kept = ranked["event"].head(most).to_list()
+    event = pl.when(pl.col("event").is_null() | pl.col("event").is_in(kept)).then("event").otherwise(pl.lit(OTHER))
+    return matrix.group_by("step", event).agg(pl.col("n", "share").sum()).sort("step", "n", "event", descending=[False, True, False])
+
+# %% ../nbs/65_study/643_journey_stages.ipynb #785d030b
 def _make_paths(bench: Bench) -> Tables:
-    """Transitions, lifts, step matrix and flows of visits; retention and lifecycle by month."""
+    """Transitions and lifts of visits; step matrix and flows of customers; retention and lifecycle by month."""
     chosen, confidence = bench.settings.journey, bench.settings.study.confidence
     rows = bench.numbered.select("customer", "timestamp", "event", "session").collect(engine="streaming").lazy()
     return {
         "transitions": transitions(rows, "session"),
         "step_lifts": step_lifts(rows, "session", max(bench.settings.study.min_cell, 20), confidence),
-        "step_matrix": step_matrix(bundle_rare(rows, chosen.most_events), chosen.steps, "session"),
-        "step_flows": step_flows(rows, chosen.steps, chosen.most_events, "session"),
+        "step_matrix": _bundle(step_matrix(rows, chosen.steps), chosen.most_events),
+        "step_flows": step_flows(rows, chosen.steps, chosen.most_events),
         "cohort_retention": cohort_retention(rows, "1mo", bench.as_of, confidence),
         "lifecycle": lifecycle_states(rows, "1mo", bench.as_of, confidence),
     }
 
-# %% ../nbs/65_study/643_journey_stages.ipynb #4da6fb15
+# %% ../nbs/65_study/643_journey_stages.ipynb #453abf41
 def _make_funnel(bench: Bench) -> Tables:
     """The funnel that the settings name, and how long its customers take."""
     chosen = bench.settings.journey
@@ -51,7 +58,7 @@ def _make_funnel(bench: Bench) -> Tables:
         table = funnel(rows, steps, chosen.within_days, confidence=bench.settings.study.confidence)
     return {"funnel": table, "funnel_time": time_to_convert(rows, steps, bench.as_of)} if len(steps) > 1 else {"funnel": table}
 
-# %% ../nbs/65_study/643_journey_stages.ipynb #d2928db1
+# %% ../nbs/65_study/643_journey_stages.ipynb #93c713c1
 _SHUFFLES = 100  # orders of every visit
 
 
@@ -70,7 +77,7 @@ def _make_influence(bench: Bench) -> Tables:
     rows = bench.numbered.select("customer", "timestamp", "event", "session")
     return {"step_influence": step_influence(rows, goal, "session", _SHUFFLES, confidence=bench.settings.study.confidence, seed=bench.settings.study.seed)}
 
-# %% ../nbs/65_study/643_journey_stages.ipynb #9fdb2e55
+# %% ../nbs/65_study/643_journey_stages.ipynb #e60e86af
 def _make_groups(bench: Bench) -> Tables:
     """Where two groups of customers go on differently within visits."""
     chosen = bench.settings.journey
@@ -87,7 +94,7 @@ def _make_groups(bench: Bench) -> Tables:
         table = compare_paths(events, groups, "session", max(bench.settings.study.min_cell, 20), bench.settings.study.confidence)
     return {"path_groups": table}
 
-# %% ../nbs/65_study/643_journey_stages.ipynb #7de37e09
+# %% ../nbs/65_study/643_journey_stages.ipynb #9f93579e
 def _find_table(bench: Bench, names: tuple[str, ...], columns: set[str]) -> pl.DataFrame | None:
     """The first of some tables of the study that has the columns."""
     for name in names:
@@ -118,7 +125,7 @@ def map_tables(
     tables["journey_plan"] = plan_table(made.journey).with_columns(journey=pl.lit(made.journey.title), silence_days=made.journey.silence_days)
     return tables | {"journey_states": states.sort("state"), "journeys": made.journeys}
 
-# %% ../nbs/65_study/643_journey_stages.ipynb #1f8d73d7
+# %% ../nbs/65_study/643_journey_stages.ipynb #c48b07f4
 JOURNEY_STAGES = (
     Stage("paths", (), ("study", "sessions", "journey"), _make_paths),
     Stage("funnel", (), ("study", "sessions", "journey"), _make_funnel),

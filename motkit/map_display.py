@@ -160,7 +160,7 @@ def _cell_plan(tables: _Tables, segment: str, step: str, min_cell: int) -> list[
     if table is None or not table.height:
         return []
     rows = table.filter((pl.col("segment") == segment) & (pl.col("scope") == step) & (pl.col("kind") != "on the way") & (pl.col("units") > 0)).to_dicts()
-    if any(_few(row, min_cell) for row in rows):
+    if any(_few(row, min_cell, "n_customers" if "n_customers" in row else "customers") for row in rows):
         return _hidden(min_cell)
     return [f"{row['kind']}: {say_share_with(row)}" for row in rows]
 

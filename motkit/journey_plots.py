@@ -82,7 +82,7 @@ def plot_where_they_leave(view: View, height: int | None = None) -> Any:
     """Draw how much rarer the outcome is after each way to leave the plan."""
     return draw_intervals(view, "leaving", "difference", "outcome afterwards, against going on as planned", 0.0, True, height)
 
-
+# %% ../nbs/70_show/722_journey_plots.ipynb #28baeb19
 def plot_journey_pains(view: View, height: int | None = None) -> Any:
     """Draw the share of journeys that meet each pain."""
     return draw_intervals(view, "where", "share", "share of the journeys that came to the step", None, True, height)
@@ -90,8 +90,11 @@ def plot_journey_pains(view: View, height: int | None = None) -> Any:
 
 def plot_real_paths(view: View, height: int | None = None) -> Any:
     """Draw the share of the most frequent real paths."""
-    few = view if view.empty else View(view.name, view.title, view.sentence, view.table.filter(pl.col("variant") != "(other paths)").head(10), view.footing)
-    return draw_intervals(few, "variant", "share", "share of journeys", None, True, height)
+    if view.empty:
+        return draw_nothing(view, height or HEIGHT_PX)
+    rows = view.table.filter(pl.col("variant") != "(other paths)").head(10)
+    named = rows.with_columns(variant=pl.Series([f"{place}. {name}" for place, name in enumerate(rows["variant"], 1)], dtype=pl.String))
+    return draw_intervals(View(view.name, view.title, view.sentence, named, view.footing), "variant", "share", "share of journeys", None, True, height)
 
 
 def plot_plan_followed(view: View, height: int | None = None) -> Any:
@@ -103,7 +106,7 @@ def plot_pattern_shares(view: View, height: int | None = None) -> Any:
     """Draw the share of customers whose path holds each pattern; the view's table is that of `pattern_shares`."""
     return draw_intervals(view, "pattern", "share", "share of customers", None, True, height)
 
-# %% ../nbs/70_show/722_journey_plots.ipynb #f36a18f1
+# %% ../nbs/70_show/722_journey_plots.ipynb #a0709f29
 def plot_funnel_steps(
     view: View,  # of `motkit.path_views.funnel_steps`
     height: int = HEIGHT_PX,  # in pixels
@@ -137,7 +140,7 @@ def plot_time_to_the_end(
     limits = {"xlim": (0, span_of(view.table, "time")[1]), "ylim": (0, 1.02)}
     return finish_picture(overlay([band, line]), height, "days since the first step", "share that made the last step", yformatter=share_ticks(), **limits)
 
-# %% ../nbs/70_show/722_journey_plots.ipynb #a5a41c8c
+# %% ../nbs/70_show/722_journey_plots.ipynb #3b66e74a
 def draw_heat(
     rows: pl.DataFrame,  # one row a cell
     x: str,  # column of what stands side by side
@@ -162,7 +165,7 @@ def draw_heat(
     texts = hv.Labels(told, [x, y], ["text", "colour"]).opts(text_color="colour", text_font_size="11px")
     return finish_picture(overlay([heat, texts]), height or 90 + 30 * len(order), *labels)
 
-# %% ../nbs/70_show/722_journey_plots.ipynb #1d84c261
+# %% ../nbs/70_show/722_journey_plots.ipynb #c147b0d0
 def plot_steps_by_event(view: View, height: int | None = None) -> Any:
     """Draw the share of customers at each event by step; hidden cells stay empty."""
     if view.empty:
@@ -193,7 +196,7 @@ def plot_retention_by_cohort(view: View, height: int | None = None) -> Any:
     order = [str(number) for number in range(int(wide or 0) + 1)]  # type: ignore[arg-type]
     return draw_heat(rows.sort(pl.col("period").cast(pl.Int64), "cohort").sort("cohort", maintain_order=True), "period", "cohort", "retention", ("months since the first", "first seen in"), ("n", "active"), height).redim.values(period=order)
 
-# %% ../nbs/70_show/722_journey_plots.ipynb #ddfc0a2b
+# %% ../nbs/70_show/722_journey_plots.ipynb #0b5eff1c
 def plot_lifecycle_by_month(
     view: View,  # of `motkit.path_views.lifecycle_by_month`
     height: int = HEIGHT_PX,  # in pixels
@@ -211,7 +214,7 @@ def plot_lifecycle_by_month(
     bars = bars.opts(line_color=None, hover_tooltips=tips, xrotation=45)
     return finish_picture(bars, height, "month", "customers known by then", show_legend=True, legend_cols=4)
 
-# %% ../nbs/70_show/722_journey_plots.ipynb #9aa17bf8
+# %% ../nbs/70_show/722_journey_plots.ipynb #ec4d9fc6
 def _grey_labels(plot: Any, element: Any) -> None:
     """Labels that can be read on light and on dark."""
     for renderer in plot.state.renderers:
@@ -237,7 +240,7 @@ def plot_flows_by_step(
     names = list(dict.fromkeys(name.partition("·")[2] for edge in edges for name in edge[:2]))
     colours = {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(name for name in names if name not in ("(ended)", "other"))} | {"(ended)": "#d0d0d0", "other": NEUTRAL}
     nodes = list(dict.fromkeys(name for edge in edges for name in edge[:2]))
-    table = hv.Dataset([(node, shorten(node.partition("·")[2], 18), colours[node.partition("·")[2]]) for node in nodes], "index", ["label", "colour"])
+    table = hv.Dataset([(node, f"\u2003{shorten(node.partition('·')[2], 18)}", colours[node.partition("·")[2]]) for node in nodes], "index", ["label", "colour"])
     flows = hv.Sankey((edges, table), ["from", "to"], ["customers"])
     look = {"labels": "label", "node_color": "colour", "edge_color": "#9db7c9", "edge_alpha": 0.45, "node_padding": 10, "node_width": 10, "label_position": "right", "node_line_width": 0}
-    return finish_picture(flows.opts(**look, label_text_font_size="11px", show_values=False), height, "", "", xaxis=None, yaxis=None).opts(hooks=[_quiet, _grey_labels])
+    return finish_picture(flows.opts(**look, label_text_font_size="11px", show_values=False), height, "", "", xaxis=None, yaxis=None).opts(hooks=[_quiet, _grey_labels], responsive=False, width=900, show_grid=False)

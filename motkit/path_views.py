@@ -146,9 +146,9 @@ def funnel_steps(
     if not steps.height or not steps["customers"][0]:
         return _none(name, title, steps, "This study has no funnel. Name its events in the settings: [journey] funnel.")
     counts = steps["customers"].cast(pl.Int64)
-    left = (counts - counts.shift(-1)).fill_null(counts)  # who stops here; small groups of them hide the step
-    marked = steps.with_columns(customers=counts, _few=((counts > 0) & (counts < small)) | ((left > 0) & (left < small) & (pl.Series(range(len(counts))) < len(counts) - 1)))
-    why = pl.when("_few").then(pl.lit(f"fewer than {small}, or as few from all")).otherwise(pl.lit(""))
+    stopped = (counts.shift(1) - counts).fill_null(0)  # small groups of those who stopped before a step hide it, too
+    marked = steps.with_columns(customers=counts, _few=((counts > 0) & (counts < small)) | ((stopped > 0) & (stopped < small)))
+    why = pl.when("_few").then(pl.lit(f"fewer than {small}, or as few stopped before")).otherwise(pl.lit(""))
     values = [pl.when(~pl.col("_few")).then(c).alias(c) for c in ("customers", "share", "ci_low", "ci_high")]
     table = marked.with_columns(hidden=why).with_columns(values).drop("_few")
     last = table.filter(pl.col("hidden") == "").row(-1, named=True) if (table["hidden"] == "").any() else None

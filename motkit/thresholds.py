@@ -29,7 +29,7 @@ from motkit.landmark_effects import (
 from .landmark_outlook import risk_by_tenure, share_churned
 from .landmark_scan import scan_days
 from .landmarks import Cells, count_arms, count_event_days, propose_days, read_cells
-from .onboarding import OnboardingTable
+from .onboarding import OnboardingTable, refuse_later_columns
 from .threshold_plots import plot_scan, plot_share_churned
 from .threshold_reading import NoCandidatesWarning, list_warnings, write_reading
 from .threshold_search import Rules, Search, Segments, compare_segments, search_days
@@ -351,6 +351,7 @@ def find_threshold(
     _check_question(strata, by, [entry, exit, event, onboarded], horizon_days, candidates, rules)
     layers, split = _as_columns(strata), _as_columns(by)
     rows = table.table if isinstance(table, OnboardingTable) else table
+    refuse_later_columns(rows, [*layers, *split], "find_threshold")
     cells, early = read_cells(rows, entry, exit, event, onboarded, [*layers, *split], weight)
     _check_cells(cells, onboarded)
     source = _Source(rows.lazy(), cells, {"entry": entry, "exit": exit, "event": event, "onboarded": onboarded})

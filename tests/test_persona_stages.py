@@ -5,11 +5,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from motkit.errors import SourceError
+from motkit.errors import DesignError, SourceError
+from motkit.onboarding import onboarding_table
 from motkit.persona_cards import read_persona_names
+from motkit.personas import build_personas
 from motkit.settings import PersonaSettings, Settings
 from motkit.simulate import Simulation, simulate_customers
 from motkit.study import Study, run_study
+from motkit.thresholds import find_threshold
 
 COMPANY = ("*_sent", "*_promised", "delivered")
 
@@ -70,3 +73,22 @@ def test_an_event_to_ignore_that_nobody_has_is_a_problem_of_the_stage(made: Simu
     study = run(made, tmp_path / "study", ignore=("no_such_event",))
     assert "no event is called 'no_such_event'" in study.problems["personas"]
     assert "personas" not in study.tables
+
+
+def test_thresholds_refuse_personas_that_were_made_of_later_behaviour(made: Simulation, study: Study) -> None:
+    personas = study.table("personas").select("customer_id", "persona", "persona_basis")
+    ends = {"milestone": "onboarded", "churn": "account_closed", "as_of": made.end}
+    table = onboarding_table(made.events, start="sign_up", **ends)
+    with pytest.raises(DesignError, match="`persona` is made of behaviour up to"):
+        find_threshold(table.table.join(personas, on="customer_id"), strata=["persona"])
+    starts = made.profiles.select("customer_id", timestamp="signed_up").join(personas, on="customer_id")
+    with pytest.raises(DesignError, match="not known at the start"):
+        onboarding_table(made.events, start=starts, by="persona", **ends)
+
+
+def test_thresholds_take_personas_that_were_made_of_profiles_alone(made: Simulation) -> None:
+    personas = build_personas(made.profiles, k=2, resamples=0, starts=2)
+    assert personas.profile_only
+    starts = made.profiles.select("customer_id", timestamp="signed_up").join(personas.assignments, on="customer_id")
+    table = onboarding_table(made.events, start=starts, by="persona", milestone="onboarded", churn="account_closed", as_of=made.end)
+    assert set(table.table["persona"].drop_nulls()) == {"P1", "P2"}

@@ -139,13 +139,19 @@ def _moves(stays: pl.DataFrame) -> pl.DataFrame:
     return moves.sort("step", "n", "next_step", descending=[False, True, False])
 
 
+def _in_words(name: pl.Expr) -> pl.Expr:
+    """The name of an event or a moment as people write it."""
+    return name.str.replace_all("_", " ").str.to_lowercase().str.strip_chars()
+
+
 def _join_moments(moments: pl.DataFrame | None, counts: pl.DataFrame) -> pl.DataFrame:
-    """Put each moment to the step where most of its events lie."""
+    """Put each moment to the step where most of its events lie; one that is no event by name has no step."""
     if moments is None:
         return pl.DataFrame(schema={"step": pl.String, "substep": pl.String, "moment": pl.String})
     check_table(moments, {"moment": pl.String()}, "moments", "Give the table of `find_moments`, or one row a moment with `moment`, the name of its event.")
     seen = counts.drop_nulls("step").sort("n", descending=True).unique("event", keep="first", maintain_order=True)
-    named = moments.drop("step", "substep", strict=False).join(seen.select(moment="event", step="step", substep="substep"), on="moment", how="left", maintain_order="left")
+    own = moments.drop("step", "substep", strict=False).with_columns(_key=_in_words(pl.col("moment").str.split(", in ").list.first()))
+    named = own.join(seen.select("step", "substep", _key=_in_words(pl.col("event"))).unique("_key", keep="first", maintain_order=True), on="_key", how="left", maintain_order="left").drop("_key")
     return named.select("step", "substep", pl.exclude("step", "substep"))
 
 # %% ../nbs/20_journey/215_journey_map.ipynb #699fc7dc

@@ -142,8 +142,8 @@ def _cell_pains(tables: _Tables, segment: str, step: str, min_cell: int) -> list
 
 def _cell_moments(tables: _Tables, segment: str, step: str, min_cell: int) -> list[str]:
     """Influential moments that lie here, if they were given."""
-    rows = _rows(tables, "moments", segment, step)
-    return [f"{row['moment']}{_effect(row)}" for row in rows]
+    rows = _rows(tables, "moments", segment, step)[:4]
+    return [f"{row['moment'].replace('_', ' ')}{_effect(row)}" for row in rows]
 
 
 def _effect(row: Mapping[str, Any]) -> str:

@@ -121,7 +121,7 @@ class JourneySettings:
     """What people planned for customers, and which paths are looked at."""
 
     file: FilePath = None  # `journey.toml`; empty: none
-    steps: Annotated[int, Field(ge=2)] = 8  # events of each visit at which step matrix and flows look
+    steps: Annotated[int, Field(ge=2)] = 8  # first events of each customer at which step matrix and flows look
     most_events: Annotated[int, Field(ge=1)] = 10  # events that keep their names there; the rest is one bucket
     funnel: Names = ()  # events of the funnel, in order; empty: no funnel
     within_days: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_read_number)] = None  # from its start; empty: no limit

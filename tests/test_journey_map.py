@@ -235,9 +235,9 @@ def test_sentiment_and_attention_are_told_by_customer(journey: Journey) -> None:
 
 
 def test_moments_lie_at_the_step_of_their_event(journey: Journey) -> None:
-    moments = pl.DataFrame({"moment": ["form", "unknown"], "hazard_ratio": [1.4, 2.0], "ci_low": [1.1, 1.0], "ci_high": [1.8, 4.0]})
-    made = map_journey(make_events([("ann", 0, "look"), ("ann", 1, "form")]), journey, moments=moments)
-    assert made.moments.select("step", "moment").rows() == [("buy", "form"), (None, "unknown")]
+    moments = pl.DataFrame({"moment": ["form", "unknown", "look at list, in web"], "hazard_ratio": [1.4, 2.0, None], "ci_low": [1.1, 1.0, None], "ci_high": [1.8, 4.0, None]})
+    made = map_journey(make_events([("ann", 0, "look at list"), ("ann", 1, "form")]), journey, moments=moments)
+    assert made.moments["step"].to_list() == ["buy", None, "choose"]
     assert "leaving x 1.40 (1.10 to 1.80)" in made._repr_html_()
     with pytest.raises(SchemaError, match="moment"):
         map_journey(make_events([("ann", 0, "look")]), journey, moments=moments.drop("moment"))

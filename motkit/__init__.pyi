@@ -15,10 +15,13 @@ from .engagement import engagement_signals, score_engagement
 from .engagement_model import EngagementModel, fit_engagement
 from .erasure import erase
 from .events import EventLog, read_events
+from .experiments import Comparison, compare_arms
 from .flows import step_flows
 from .followed import follow_customers
 from .formats import describe_format, list_formats
+from .frequency import FrequencyResponse, frequency_response
 from .funnels import funnel, time_to_convert
+from .holdouts import holdout
 from .identity import Identities, last_login, stitch_identities
 from .influence import step_influence
 from .journey_map import JourneyMap, map_journey
@@ -27,11 +30,13 @@ from .kinds import KindRule, add_kinds, read_kind_rules
 from .ledger import Ledger
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
+from .looks import confidence_sequence, plan_looks
 from .moment_register import Moment, propose_register, read_moments, write_moments
 from .moment_times import LeakageError
 from .moment_triage import explore_moments
 from .moments import Moments, find_moments
 from .ocel import Ocel, read_ocel, write_ocel
+from .off_policy import PolicyValue, off_policy_value
 from .offer_scores import score_offers
 from .offers import Offers, read_offers
 from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_curve, onboarding_table
@@ -56,9 +61,12 @@ from .policy_reading import policy_waterfall, replay_policy
 from .promise_outcomes import promise_cases
 from .promise_register import Promise, Promises, read_promises
 from .promises import check_promises, reaction_promise, waiting_times
+from .qini import qini
 from .repeat_buying import fit_bgnbd, rfm
 from .report import write_report
+from .rollout import Programme
 from .rule_prices import price_rules, simulate_caps
+from .sample_sizes import SamplePlan, plan_sample
 from .satisfaction import Satisfaction, satisfaction_by_onboarding
 from .schema import EVENTS, ONBOARDING, SESSIONS, check_table
 from .sessions import session_table, split_sessions, weekly_sessions
@@ -74,6 +82,7 @@ from .thresholds import Threshold, find_threshold
 from .tidying import bundle_rare, conversation_table, fold_lifecycle
 from .trigger_stream import TriggerStream
 from .triggers import read_triggers
+from .uplift_models import Uplift, uplift
 from .xes import write_xes
 
 __version__: str
@@ -83,12 +92,14 @@ __all__ = [
     "ONBOARDING",
     "SESSIONS",
     "Assignment",
+    "Comparison",
     "CustomerCard",
     "CustomerTable",
     "Decider",
     "Decision",
     "EngagementModel",
     "EventLog",
+    "FrequencyResponse",
     "Identities",
     "Journey",
     "JourneyMap",
@@ -103,8 +114,11 @@ __all__ = [
     "Pattern",
     "Personas",
     "Policy",
+    "PolicyValue",
+    "Programme",
     "Promise",
     "Promises",
+    "SamplePlan",
     "Satisfaction",
     "Score",
     "Settings",
@@ -113,6 +127,7 @@ __all__ = [
     "Study",
     "Threshold",
     "TriggerStream",
+    "Uplift",
     "add_kinds",
     "apply_policy",
     "assign_actions",
@@ -123,9 +138,11 @@ __all__ = [
     "check_promises",
     "check_table",
     "cohort_retention",
+    "compare_arms",
     "compare_paths",
     "compare_resolution",
     "complaint_promises",
+    "confidence_sequence",
     "conversation_table",
     "cost_of_breaking",
     "customer_card",
@@ -144,8 +161,10 @@ __all__ = [
     "follow_customers",
     "follow_personas",
     "follow_up",
+    "frequency_response",
     "funnel",
     "hide_small_cells",
+    "holdout",
     "judge_equivalence",
     "last_login",
     "lifecycle_states",
@@ -156,6 +175,7 @@ __all__ = [
     "match_paths",
     "match_personas",
     "measure_complaints",
+    "off_policy_value",
     "onboarding_curve",
     "onboarding_table",
     "open_store",
@@ -165,11 +185,14 @@ __all__ = [
     "persona_habits",
     "persona_rates",
     "persona_signifiers",
+    "plan_looks",
+    "plan_sample",
     "policy_waterfall",
     "price_rules",
     "promise_cases",
     "propose_candidates",
     "propose_register",
+    "qini",
     "reaction_promise",
     "read_events",
     "read_journey",
@@ -204,6 +227,7 @@ __all__ = [
     "survival",
     "time_to_convert",
     "transitions",
+    "uplift",
     "waiting_times",
     "watch",
     "watch_personas",

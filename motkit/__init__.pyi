@@ -6,6 +6,7 @@ from .candidates import Pattern, find_pattern, propose_candidates
 from .card import CustomerCard, customer_card
 from .cohorts import cohort_retention
 from .complaints import compare_resolution, complaint_promises, measure_complaints
+from .consents import read_consents
 from .contact_time import best_contact_time
 from .customers import CustomerTable, customer_table
 from .decider import Decider
@@ -58,6 +59,7 @@ from .policy import Policy, read_policy
 from .policy_batch import apply_policy
 from .policy_lint import lint_policy
 from .policy_reading import policy_waterfall, replay_policy
+from .profiles import profiles_at, read_profiles
 from .promise_outcomes import promise_cases
 from .promise_register import Promise, Promises, read_promises
 from .promises import check_promises, reaction_promise, waiting_times
@@ -189,11 +191,13 @@ __all__ = [
     "plan_sample",
     "policy_waterfall",
     "price_rules",
+    "profiles_at",
     "promise_cases",
     "propose_candidates",
     "propose_register",
     "qini",
     "reaction_promise",
+    "read_consents",
     "read_events",
     "read_journey",
     "read_kind_rules",
@@ -202,6 +206,7 @@ __all__ = [
     "read_offers",
     "read_persona_names",
     "read_policy",
+    "read_profiles",
     "read_promises",
     "read_settings",
     "read_source",

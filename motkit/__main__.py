@@ -60,6 +60,8 @@ def run(
     change: Annotated[list[str] | None, typer.Option("--set", help="One setting, as section.name=value; may be repeated.")] = None,
     table: Annotated[str | None, typer.Option("--table", help="Table of a DuckDB file.")] = None,
     query: Annotated[str | None, typer.Option("--query", help="SQL query of a database.")] = None,
+    source_format: Annotated[str, typer.Option("--format", help="Format of the log, such as ga4 or xes; auto looks at it.")] = "auto",
+    pseudonym_key: Annotated[Path | None, typer.Option("--pseudonym-key", help="File with a secret; names become keyed hashes.")] = None,
     profiles: Annotated[Path | None, typer.Option("--profiles", help="What is known of customers: Parquet or CSV with customer_id.")] = None,
     consents: Annotated[Path | None, typer.Option("--consents", help="What customers agreed to: Parquet or CSV.")] = None,
     contacts: Annotated[Path | None, typer.Option("--contacts", help="What customers were sent: Parquet or CSV.")] = None,
@@ -76,7 +78,9 @@ def run(
     if not events and source is None:
         raise typer.BadParameter("name the log with --events, or a source.toml that names it with --source")
     chosen = read_settings(settings, _overrides(change or []))
-    log = read_events(events or source, description=source if events else None, table=table, query=query)
+    secret = pseudonym_key.read_bytes().strip() if pseudonym_key else None
+    given = source if events else None
+    log = read_events(events or source, description=given, source_format=source_format, table=table, query=query, pseudonym_key=secret)
     study = run_study(chosen, log, out, progress=not quiet, profiles=profiles, consents=consents, contacts=contacts)
     typer.echo(f"{describe_log(study)}\n{study!r}")
     typer.echo(f"Look at it:  motkit serve {out}\nOne file:    motkit report {out}")

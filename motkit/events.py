@@ -6,7 +6,7 @@
 __all__ = ['EventLog', 'read_events']
 
 # %% ../nbs/10_record/12_events.ipynb #a2f215b4
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time
 from functools import cached_property
 from pathlib import Path
@@ -18,9 +18,10 @@ import polars as pl
 
 from .counting import Count, Summary, count_rows, summarise_counts
 from .errors import SettingError, SourceError
-from .formats import open_known
-from .raw import explain_faults
-from .rows import LogTable, read_lookups, select_rows
+from .formats import ADAPTERS, open_known
+from .pseudonyms import hide_columns, mark_key, read_key
+from .raw import RawTable, explain_faults
+from .rows import LogTable, choose_columns, read_lookups, select_rows
 from .sources import Part, Source, check_description, read_source
 from .tables import fingerprint_rows, fingerprint_table
 
@@ -78,8 +79,9 @@ def _join_rejected(tables: list[LogTable], counts: list[Count], offsets: list[in
 class _OpenLog:
     """A log that has been opened, and what is known of it before it is read."""
 
-    def __init__(self, tables: list[LogTable]):
+    def __init__(self, tables: list[LogTable], pseudonyms: str = ""):
         self._tables = tables
+        self.pseudonyms = pseudonyms  # what tells keys of pseudonyms apart; empty without one
         self.raw_columns = list(dict.fromkeys(name for table in tables for name in table.raw.head.columns))  # of the source
 
     @cached_property
@@ -100,7 +102,7 @@ class _OpenLog:
         rules = [table.part.model_dump(mode="json", exclude={"path"}) for table in self._tables]
         windows = [[str(end) for end in table.window] for table in self._tables]
         lookups = [[fingerprint_rows(lookup) for lookup in table.lookups] for table in self._tables]
-        return {"rules": rules, "windows": windows, "lookups": lookups}
+        return {"rules": rules, "windows": windows, "lookups": lookups} | ({"pseudonyms": self.pseudonyms} if self.pseudonyms else {})
 
 # %% ../nbs/10_record/12_events.ipynb #b0e9fbdb
 class EventLog(_OpenLog):
@@ -171,6 +173,19 @@ def _gather_parts(source: object, description: str | Path | Source | None, given
             parts.append((part, paths[0] if isinstance(part.path, str) else paths, folder))
     return parts
 
+# %% ../nbs/10_record/12_events.ipynb #e2000001
+def _hide_names(raw: RawTable, part: Part, further: Sequence[str], key: bytes) -> RawTable:
+    """A table with pseudonyms in place of the customer, of what its format says names people, and of further columns."""
+    if {"customer_id"} & {*part.expressions, *part.constants}:
+        if not further:
+            hint = "Name the columns that it is made from: pseudonym_columns=['...']."
+            raise SettingError("pseudonym_key", "the customer is computed by the description, and names would stay in its columns", hint)
+        return hide_columns(raw, further, key)
+    known = raw.known.derive(raw.head.lazy()).collect() if raw.known else raw.head
+    customer = choose_columns(part, [*known.columns, *part.expressions, *part.constants], raw.about)["customer_id"]
+    ids = ADAPTERS[part.format].ids if part.format in ADAPTERS else ()
+    return hide_columns(raw, list(dict.fromkeys([customer, *ids, *further])), key)
+
 # %% ../nbs/10_record/12_events.ipynb #415787d1
 def read_events(
     source: object = None,  # a file, folder, pattern, list of files, database address, frame, `Source` or source.toml
@@ -189,6 +204,8 @@ def read_events(
     separator: str | None = None,  # of separated text
     encoding: str | None = None,  # of separated text
     constants: Mapping[str, str | float] | None = None,  # the same value on every row, e.g. {"channel": "web"}
+    pseudonym_key: str | bytes | None = None,  # a secret of 16 bytes or more; identifiers become keyed hashes while they are read
+    pseudonym_columns: Sequence[str] = (),  # further columns that name people
     duplicates: Literal["reject", "keep"] | None = None,  # rows equal in every raw column: the first stays (None and 'reject'), or all
 ) -> EventLog:  # `.events`, `.rejected`, `.summary`
     """Open a log; nothing but its first rows is read until the result is used. The window is `start` <= time < `end`.
@@ -202,9 +219,10 @@ def read_events(
     tables_of = {"time": {key: value for key, value in times.items() if value is not None}, "constants": dict(constants or {})}
     tables_of["columns"] = {name: column or "" for name, column in (columns or {}).items()}
     given |= {key: value for key, value in tables_of.items() if value}
-    tables = []
+    tables, secret = [], None if pseudonym_key is None else read_key(pseudonym_key)
     for part, place, folder in _gather_parts(source, description, given):
         raw, part = open_known(place, part)
+        raw = raw if secret is None else _hide_names(raw, part, pseudonym_columns, secret)
         window = _moment(start, part.time.zone, "start"), _moment(end, part.time.zone, "end")
         tables.append(LogTable(raw, part, read_lookups(part, folder), window))
-    return EventLog(tables)
+    return EventLog(tables, mark_key(secret) if secret else "")

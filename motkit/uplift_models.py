@@ -63,18 +63,23 @@ def _effects(x: Array, t: Array, y: Array, new: Array, method: str) -> Array:
     return np.asarray(expit(treated) - expit(control))
 
 
-def _cross_fit(x: Array, t: Array, y: Array, method: str, folds: int, seed: int) -> Array:
-    """Score each customer by a model that has not seen the customer."""
+def _cross_fit(x: Array, t: Array, y: Array, method: str, folds: int, seed: int) -> tuple[Array, Array]:
+    """Score each customer by a model that has not seen the customer; also the place of the score within its part, 0 to 1.
+
+    Places are compared over parts, scores are not: a part whose own effect is small by chance was scored by a model of
+    the other part, whose effect is then large, and would come first.
+    """
     fold, score = np.random.default_rng(seed).permutation(len(y)) % folds, np.zeros(len(y))
     for k in range(folds):
         seen = fold != k
         score[~seen] = _effects(x[seen], t[seen], y[seen], x[~seen], method)
-    return score
+    place = pl.DataFrame({"s": score, "f": fold}).select(pl.col("s").rank("average").over("f") / pl.len().over("f"))
+    return score, place["s"].to_numpy()
 
-# %% ../nbs/60_measure/611_uplift_models.ipynb #30279d9e
-def _tenths(s: Array, t: Array, y: Array, z: float, groups: int = 10) -> pl.DataFrame:
+# %% ../nbs/60_measure/611_uplift_models.ipynb #f5dc94d3
+def _tenths(s: Array, place: Array, t: Array, y: Array, z: float, groups: int = 10) -> pl.DataFrame:
     """Predicted and observed effect by groups of the score."""
-    rank, rows = np.searchsorted(np.sort(-s), -s, side="left") * groups // len(s), []
+    rank, rows = np.searchsorted(np.sort(-place), -place, side="left") * groups // len(place), []
     for group in np.unique(rank):
         own = rank == group
         arms = [y[own & (t == arm)] for arm in (1, 0)]
@@ -150,9 +155,9 @@ def uplift(
     if not np.isin(y, (0.0, 1.0)).all() or min(y[t == 1].sum(), y[t == 0].sum(), (1 - y)[t == 1].sum(), (1 - y)[t == 0].sum()) < 20:
         raise DesignError("uplift", "an arm has fewer than 20 customers with or without the outcome, or outcomes other than 0 and 1", "Test more customers.")
     z: Any = float(ndtri((1 + confidence) / 2))
-    score = _cross_fit(_design(table, features), t, y, method, folds, seed)
+    score, place = _cross_fit(_design(table, features), t, y, method, folds, seed)
     scored = pl.DataFrame({name: table[name] for name in ("customer_id",) if name in table.columns} | {"uplift": score})
     rules = _rules(score, t, y, value, cost, z)
     worth, reading = _read(rules, len(y), confidence)
-    found = qini(pl.DataFrame({"score": score, "treated": t, "outcome": y}))
-    return Uplift(scored, found, _tenths(score, t, y, z), rules, method, worth, reading)
+    found = qini(pl.DataFrame({"score": place, "treated": t, "outcome": y}))
+    return Uplift(scored, found, _tenths(score, place, t, y, z), rules, method, worth, reading)

@@ -179,13 +179,17 @@ def validate(
     replicates: Annotated[int, typer.Option("--replicates", min=2, help="Simulated cohorts of each kind; 400 take some minutes.")] = 400,
     out: Annotated[Path | None, typer.Option("--out", help="A Markdown file to write the table to as well.")] = None,
     personas: Annotated[bool, typer.Option("--personas", help="Try personas in place of the threshold search.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Try promises and charts in place of the threshold search.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Try the threshold search, or personas, where the truth is known.
+    """Try the threshold search, or personas, or promises and charts, where the truth is known.
 
     Prints what it reaches beside its bars."""
     if personas:
         _validate_personas(out)
+        return
+    if watch:
+        _validate_watch(replicates, out)
         return
     from motkit.validation import run_validation
 
@@ -205,6 +209,17 @@ def _validate_personas(out: Path | None) -> None:
     if out:
         made = f"Made by `motkit validate --personas --out {out}` with motkit {version('motkit')}. Seconds are CPU seconds of one machine."
         out.write_text(f"# Validation of personas\n\n{made}\n\n{_as_text(table, 'ASCII_MARKDOWN')}\n", encoding="utf-8")
+
+
+def _validate_watch(replicates: int, out: Path | None) -> None:
+    """Print what promises and charts reach beside their bars."""
+    from motkit.watch_validation import validate_watch
+
+    table = validate_watch(replicates)
+    typer.echo(_as_text(table))
+    if out:
+        made = f"Made by `motkit validate --watch --replicates {replicates} --out {out}` with motkit {version('motkit')}."
+        out.write_text(f"# Validation of promises and charts\n\n{made}\n\n{_as_text(table, 'ASCII_MARKDOWN')}\n", encoding="utf-8")
 
 
 @app.command()

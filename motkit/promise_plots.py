@@ -135,7 +135,7 @@ def plot_changes_flagged(
     first = hv.Scatter([(rows["at"][0], name) for name in order], "at", "name").opts(alpha=0)
     return finish_picture(overlay([first, bars, dots]), height or _room(len(order)), "", "", **_span_of_days(rows, "since", "until"))
 
-# %% ../nbs/70_show/724_promise_plots.ipynb #cef00798
+# %% ../nbs/70_show/724_promise_plots.ipynb #e747dbe6
 def plot_watched_chart(
     view: View,  # of `motkit.watch_views.watched_chart`
     height: int = HEIGHT_PX,
@@ -150,7 +150,7 @@ def plot_watched_chart(
     tips = [("week from", "@week{%F}"), ("seen", "@n{0,0}"), ("expected", "@expected{0,0}")]
     options = {"hover_tooltips": tips, "hover_formatters": {"@week": "datetime"}}
     expected = plot(view.table).line("week", "expected", color=NEUTRAL, line_dash="dashed", line_width=2, label="expected", hover=False)
-    layers = [expected, plot(known).line("week", "n", color=PALETTE[0], line_width=2, label="seen", hover=False)]
+    layers = [expected, plot(view.table).line("week", "n", color=PALETTE[0], line_width=2, label="seen", hover=False)]
     for rows, colour, size in ((known.filter(~pl.col("alarm")), PALETTE[0], 16), (known.filter("alarm"), PALETTE[1], 70)):
         if rows.height:
             layers.append(plot(rows).scatter("week", "n", color=colour, size=size, hover_cols=["expected"]).opts(**options))

@@ -44,7 +44,7 @@ def _hide_counts(driver: str, small: int) -> str:
     name, seen = say_segment(found[1]), int(found[2].replace(",", ""))
     return f"{name} (fewer than {small} seen)" if 0 < seen < small else f"{name}{driver[len(found[1]):]}"
 
-# %% ../nbs/70_show/7141_watch_views.ipynb #bd5c2ab9
+# %% ../nbs/70_show/7141_watch_views.ipynb #18cadfb2
 def changes_flagged(
     study: StudyTables,  # an open study
 ) -> View:  # table: chart, change, since, at, until, ratio, drivers, moment, kind, segment, direction
@@ -66,7 +66,7 @@ def changes_flagged(
         f"n = {say_many(about['charts'], 'chart')}, watched for {say_many(about['days_watched'], 'day')} against {about['reference_from']} to {about['reference_to']}.",
         f"If nothing had changed, a false alarm would come on all charts together once in {say_count(about['days_between_false_alarms'])} days or less often,"
         f" and within the days watched with a chance of at most {about['false_alarm_rate']:.0%}.",
-        "An alarm says that something changed, not why.",
+        "Orange is more, blue is less; a dot is the day of the alarm. An alarm says that something changed, not why.",
     )  # fmt: skip
     if not table.height:
         return View(name, title, "", table, "", f"Nothing changed that could be told from chance. {footing}")

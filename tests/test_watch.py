@@ -27,6 +27,7 @@ from motkit.schema import EVENTS
 from motkit.store import write_store
 from motkit.watch import Watch, watch, watch_series
 from motkit.watch_counts import COVERAGE, DailySeries
+from motkit.watch_validation import validate_watch
 
 ROOT = Path(__file__).parent.parent
 ARL = json.loads((ROOT / "tests" / "reference" / "run_lengths" / "arl.json").read_text())
@@ -312,3 +313,11 @@ def test_the_documented_incidents_of_a_shop_are_flagged_and_nothing_outside_them
     assert found["payment"]["at"][0] <= date(2024, 5, 21)
     outside = seen.alarms.height - sum(part.height for part in found.values())
     assert outside <= seen.false_alarm_rate  # 24 % stated, none seen
+
+
+def test_the_validation_passes_its_bars_also_when_it_is_small() -> None:
+    table = validate_watch(120, seed=1, parts=("promises", "shiryaev-roberts"))
+    assert table.filter(pl.col("measure").is_in(["kept", "days to a false alarm", "days to a true one"]))["passes"].all()
+    assert 0.88 <= table.filter(measure="covered")["value"].item() <= 1
+    with pytest.raises(SettingError, match="unknown parts"):
+        validate_watch(2, parts=("speed",))

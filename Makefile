@@ -7,7 +7,7 @@ PORT ?= 5006
 STUDY ?= demo-study
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test bench validate export check constraints
+.PHONY: help demo test bench validate shots export check constraints
 
 help:  ## what can be typed
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -31,6 +31,10 @@ bench: $(STAMP)  ## speed and memory against a peer in the same run
 
 validate: $(STAMP)  ## the threshold search on cohorts whose truth is known
 	@$(BIN)/motkit validate --out docs/validation.md
+
+shots: $(STAMP)  ## screenshots of every page, light, dark and on a phone
+	@test -f $(STUDY)/manifest.json || $(BIN)/motkit demo --out $(STUDY) --no-serve
+	@$(BIN)/python docs/shots.py $(STUDY)
 
 export: $(STAMP)  ## notebooks to modules
 	@$(BIN)/nbdev-clean && $(BIN)/nbdev-export

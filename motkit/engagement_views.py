@@ -55,7 +55,7 @@ def points_by_level(
     empty = pl.DataFrame(schema={"level": pl.String, "part": pl.String, "points": pl.Float64})
     if not _has(study, "engagement", ["level", *_POINTS]):
         return View(name, title, "", empty, "", _NO_SCORE)
-    means = study.scan("engagement").group_by("level").agg(pl.len().cast(pl.Int64).alias("customers"), pl.col(_POINTS).mean()).collect()
+    means = study.scan("engagement").group_by("level").agg(pl.len().cast(pl.Int64).alias("customers"), pl.col(_POINTS).mean()).collect(engine="streaming")
     rows = hide_small_groups(means.sort(_in_order()), small, list(_POINTS)).rename(_POINTS)
     table = rows.unpivot(index=["level", "customers", "hidden"], variable_name="part", value_name="points").sort(_in_order(), maintain_order=True)
     shown = table.filter(pl.col("hidden") == "")
@@ -97,7 +97,7 @@ def engaged_by_channel(
     counts = known.group_by(channel=pl.col("first_channel").cast(pl.String)).agg(
         customers=pl.len().cast(pl.Int64), engaged=(pl.col("engagement_level") == _HIGH).sum().cast(pl.Int64)
     )
-    rows = _hide_either(counts.sort("customers", "channel", descending=[True, False]).collect(), small, setting_of(study, "study", "confidence", 0.95))
+    rows = _hide_either(counts.sort("customers", "channel", descending=[True, False]).collect(engine="streaming"), small, setting_of(study, "study", "confidence", 0.95))
     chosen = choose_names(rows["channel"].to_list(), [name for name in channels if name in rows["channel"].to_list()], "channels")
     table = rows.filter(pl.col("channel").is_in(chosen))
     shown = table.filter(pl.col("hidden") == "").sort("share", descending=True)

@@ -5,18 +5,19 @@
 # %% auto #0
 __all__ = ['write_picture', 'Shown', 'show_look', 'Shelf', 'list_work']
 
-# %% ../nbs/70_show/731_page_shelf.ipynb #db2fc522
+# %% ../nbs/70_show/731_page_shelf.ipynb #b619c728
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from .errors import MissingExtraError, StudyError
-from .page_parts import Look, PagePlan, Picked, code_of, coloured, look_at, picked_for
+from .page_parts import Look, PagePlan, Picked, code_of, coloured, look_at, options_of, picked_for
 from .showing import StudyTables, View, table_html
 from .study import open_study
 
@@ -132,10 +133,16 @@ class Shelf:
         return self._kept[key]
 
 # %% ../nbs/70_show/731_page_shelf.ipynb #d074a9e6
+_FIRST = 6  # options of a choice that are made ahead
+
+
 def list_work(
     shelf: Shelf,
     plans: Sequence[PagePlan],  # the pages of a study
 ) -> list[Callable[[], Any]]:  # small steps
-    """What can be made before anybody looks: every view of every page with nothing picked, one a step."""
+    """What can be made before anybody looks: every view with nothing picked, then with one of the first options, one a step."""
     looks = [look for plan in plans for look in (*((plan.lead,) if plan.lead else ()), *plan.looks)]
-    return [lambda look=look: shelf.take(look, {}) for look in looks]  # type: ignore[misc]
+    first: list[tuple[Look, Picked]] = [(look, {}) for look in looks]
+    many = [(look, choice) for look in looks for choice in look.choices if choice.kind == "many"]
+    more = [(look, {choice.name: [name]}) for look, choice in many for name in options_of(choice, shelf.study)[:_FIRST]]
+    return [partial(shelf.take, look, picked) for look, picked in (*first, *more)]

@@ -162,7 +162,7 @@ _STACK = ":host { gap: 16px; max-height: none; }"
 
 def _cell_css(width: int) -> str:
     """Where a section stands in the grid."""
-    return f":host {{ grid-column: span {width}; max-height: none; }} @media (max-width: 900px) {{ :host {{ grid-column: 1 / -1; }} }}"
+    return f":host {{ grid-column: span {width}; max-height: none; display: grid; }} @media (max-width: 900px) {{ :host {{ grid-column: 1 / -1; }} }}"
 
 
 def lead_html(
@@ -187,6 +187,7 @@ class PageViewer(pn.viewable.Viewer):
         untyped.__init__()
         self.head = pn.pane.HTML("", **WORDS)
         self.sections = {look.name: self._section(look) for look in plan.looks}
+        self.column = self._lay_out()
         self.refresh()
 
     def _section(self, look: Look) -> Section:
@@ -199,7 +200,10 @@ class PageViewer(pn.viewable.Viewer):
         for look in self.plan.looks:
             self.sections[look.name].put(self.visit.shelf.take(look, self.visit.picked))
 
-    def __panel__(self) -> Any:
+    def _lay_out(self) -> Any:
         more = [self.plan.extra(self.visit)] if self.plan.extra else []
         grid = pn.Column(*self.sections.values(), sizing_mode="stretch_width", margin=0, stylesheets=[_GRID])
         return pn.Column(self.head, *more, grid, sizing_mode="stretch_width", margin=0, stylesheets=[_STACK])
+
+    def __panel__(self) -> Any:
+        return self.column

@@ -151,7 +151,8 @@ def _score_words(study: StudyTables) -> str:
     basis = _score_basis(study)
     if _UNCHECKED in basis:
         return "The score is an index that has not been checked yet against what customers did later."
-    return f"The score rests on: {', '.join(say_name(words) for words in basis)}."
+    said = [say_name(words) for words in basis if not words.startswith("left out")]
+    return f"The score is the {', the '.join(said)}." if said else ""
 
 # %% ../nbs/70_show/71_views.ipynb #a12d4318
 def _wilson(part: pl.Expr, whole: float, confidence: float) -> tuple[pl.Expr, pl.Expr]:

@@ -72,7 +72,7 @@ def test_a_choice_changes_picture_and_address_and_holds_on_the_next_page(address
     quiet_page.keyboard.press("Escape")
     quiet_page.get_by_role("navigation", name="Pages").get_by_role("link", name="Engagement").click()
     expect(quiet_page).to_have_url(re.compile("page=engagement&channels=app"))
-    expect(quiet_page.get_by_text(chosen.sentence)).to_be_visible()
+    expect(quiet_page.get_by_text(chosen.sentence).last).to_be_visible()
     quiet_page.reload()
     expect(quiet_page.get_by_text(chosen.sentence)).to_be_visible()
 

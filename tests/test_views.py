@@ -216,7 +216,7 @@ def test_wherever_scores_are_shown_it_is_said_that_they_are_not_checked(study: M
     card = views.overview(study).table.filter(pl.col("figure") == "highly engaged")["rests_on"][0]
     assert "not checked yet against what customers did later" in card
     checked = _with(study, engagement=study.table("engagement").with_columns(basis=pl.lit("chance to stay")))
-    assert "The score rests on: chance to stay." in views.engagement_levels(checked).sentence
+    assert "The score is the chance to stay." in views.engagement_levels(checked).sentence
     assert "not checked" not in str(views.overview(checked))
 
 

@@ -1,0 +1,103 @@
+"""Screenshots of every page of a study: wide and on a phone, light and dark, small enough to keep. `make shots` runs it."""
+
+import argparse
+import io
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from find_chromium import find_chromium
+from PIL import Image
+from playwright.sync_api import TimeoutError as LateError
+from playwright.sync_api import sync_playwright
+
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-color-profile=srgb")
+LOOKS = {"light": (1280, "light"), "dark": (1280, "dark"), "phone": (390, "light"), "phone-dark": (390, "dark")}
+TALLEST_PX = 7000
+_HEIGHT = """() => {
+  const find = (root) => {
+    for (const node of root.querySelectorAll("*")) {
+      if (node.classList.contains("main-content")) return node;
+      const inside = node.shadowRoot && find(node.shadowRoot);
+      if (inside) return inside;
+    }
+    return null;
+  };
+  return (find(document)?.scrollHeight ?? 900) + 72;
+}"""
+_DRAWN = """() => {
+  let [wanted, drawn] = [0, 0];
+  const count = (root) => {
+    for (const node of root.querySelectorAll("*")) {
+      if (node.classList.contains("picture") && node.offsetParent && parseInt(node.style.minHeight) > 0) {
+        wanted += 1;
+        drawn += node.dataset.drawn || node.querySelector("svg") ? 1 : 0;
+      }
+      if (node.shadowRoot) count(node.shadowRoot);
+    }
+  };
+  count(document);
+  return wanted > 0 && wanted === drawn;
+}"""
+
+
+def shrink(png: bytes) -> bytes:
+    """The same picture with 128 colours, a quarter of the size."""
+    picture, buffer = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
+    picture.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    return buffer.getvalue()
+
+
+def shoot(browser: Any, address: str, page: str, look: str) -> bytes:
+    """One page, whole, as a PNG."""
+    width, scheme = LOOKS[look]
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce")
+    tab = context.new_page()
+    tab.goto(f"{address}/?page={page}")
+    try:
+        tab.wait_for_function(_DRAWN, timeout=60_000)
+    except LateError:  # a page without a picture is shown as it is
+        print(f"{page}: not every picture was drawn in a minute", file=sys.stderr)
+    tab.wait_for_timeout(600)
+    tab.set_viewport_size({"width": width, "height": min(max(900, tab.evaluate(_HEIGHT)), TALLEST_PX)})
+    tab.wait_for_timeout(900)
+    png = tab.screenshot()
+    context.close()
+    return png
+
+
+def main() -> None:
+    """Serve a study, take the pictures, stop."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("docs/shots"))
+    parser.add_argument("--pages", nargs="*", help="names of pages; left out, all of the study")
+    chosen = parser.parse_args()
+    from motkit.app import PAGES
+    from motkit.page_parts import pages_for
+    from motkit.study import open_study
+
+    pages = chosen.pages or [plan.name for plan in pages_for(PAGES, open_study(chosen.study))]
+    command = [sys.executable, "-m", "motkit.apps", str(chosen.study), "--port", "0", "--quiet"]
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as server, sync_playwright() as playwright:
+        try:
+            address = server.stdout.readline().split(" at ")[1].split("/ ")[0]  # type: ignore[union-attr]
+            browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(ARGUMENTS))
+            for page in pages:
+                for look in LOOKS:
+                    file = chosen.out / f"{page}-{look}.png"
+                    file.write_bytes(shrink(shoot(browser, address, page, look)))
+                    print(f"{file}  {file.stat().st_size / 1000:.0f} kB")
+            browser.close()
+        finally:
+            os.killpg(server.pid, signal.SIGINT)
+
+
+if __name__ == "__main__":
+    main()

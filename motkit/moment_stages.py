@@ -15,6 +15,7 @@ from .errors import DesignError
 from .kinds import RULES, KindRule, read_kind_rules
 from .moment_register import Moment, Register, read_moments, say_effect, threshold_of
 from .moments import Moments, find_moments
+from .schema import UTC
 from .settings import Settings
 from .workbench import Bench, Stage, Tables, match_events
 
@@ -87,6 +88,17 @@ def _summary(moments: Moments) -> pl.DataFrame:
     given = {"strata": [", ".join(moments.question.strata)], "fdr": [moments.question.fdr], "outcome_is": [moments.question.outcome_is]}
     return pl.DataFrame({**base, **given, **names, "left_out": [moments.left_out.height], "reading": [moments.reading]})
 
+# %% ../nbs/65_study/644_moment_stages.ipynb #6da06df0
+def _starts(bench: Bench) -> pl.DataFrame | None:
+    """Starts that the profiles know, also those before the log; None where no column is named."""
+    column = bench.settings.moments.starts
+    if not column:
+        return None
+    profiles = bench.scan("profiles") if "profiles" in bench.tables() else pl.LazyFrame()
+    if column not in profiles.collect_schema():
+        raise DesignError("[moments] starts", f"the profiles have no column {column!r}", "Name the column of profiles with the time of the start, or leave it empty.")
+    return profiles.select("customer_id", timestamp=pl.col(column).cast(UTC)).drop_nulls().collect()
+
 
 def _make_moments(bench: Bench) -> Tables:
     """Moments with their numbers, what was left out, curves, and the register where the settings name one."""
@@ -96,7 +108,7 @@ def _make_moments(bench: Bench) -> Tables:
     profiles = bench.scan("profiles") if "profiles" in bench.tables() else None
     if own.strata and profiles is None:
         raise DesignError("[moments] strata", f"{list(own.strata)} are columns of profiles, and this study has none", "Give profiles beside the log.")
-    asked = _question(bench.settings, bench.store.known_events)
+    asked = _question(bench.settings, bench.store.known_events) | {"starts": _starts(bench)}
     moments = find_moments(bench.events, as_of=bench.as_of, known=register.patterns(), profiles=profiles, rules=rules, **asked)
     tables: Tables = {
         "moments": moments.table,

@@ -163,6 +163,7 @@ class MomentSettings:
     kinds: FilePath = None  # rules of one's own for the kinds of moments; empty: those of motkit alone
     outcome: Names = ()  # events that are the outcome; empty: `churn` of [onboarding], or silence
     outcome_is_gain: bool = False  # the outcome is good news, such as an upgrade
+    starts: str = ""  # column of profiles with the time of the start, for customers who started before the log; empty: the log alone
     ignore: Names = ()  # events that are no candidates
     not_activity: Names = ()  # events that customers did not do themselves, such as messages sent to them
     strata: Names = ()  # columns of profiles, known at the start, within which customers are compared beside their activity

@@ -424,7 +424,7 @@ DEMO_SETTINGS = Settings(
     journey=JourneySettings(
         file=_DEMO / "journey.toml", funnel=("product", "cart", "checkout", "purchase"), within_days=30.0, compare="plan", groups=("basic", "premium")
     ),
-    moments=MomentSettings(file=_DEMO / "moments.toml", not_activity=("email_sent", "sms_sent")),
+    moments=MomentSettings(file=_DEMO / "moments.toml", starts="signed_up", not_activity=("email_sent", "sms_sent")),
     personas=PersonaSettings(ignore=_COMPANY),
     triggers=TriggerSettings(file=_DEMO / "triggers.toml"),
     promises=PromiseSettings(file=_DEMO / "promises.toml"),

@@ -36,7 +36,7 @@ def _made_by() -> dict[str, Any]:
     """What a record says of the program."""
     return {"format": 1, "motkit": version("motkit"), "tzdata_version": zones_version()}
 
-# %% ../nbs/50_act/555_decider.ipynb #8b6a8fee
+# %% ../nbs/50_act/555_decider.ipynb #de1003d0
 class _Deciding(_Remembering):
     """How a decision is made and written down."""
 
@@ -63,7 +63,8 @@ class _Deciding(_Remembering):
 
     def _write(self, turn: Writing, decision: Decision, state: CustomerState, key: str | None) -> None:
         """Write a decision and its reservation in a customer's turn."""
-        turn.append("policy", "", decision.t, pack_policy(self.policy, self.actions), key=f"policy:{self.versions}", ref=self.versions)
+        if not self.policy_written:
+            turn.append("policy", "", decision.t, pack_policy(self.policy, self.actions), key=f"policy:{self.versions}", ref=self.versions)
         record = record_of(decision, pack_state(state, decision.t))
         turn.append("decision", decision.customer_id, decision.t, {"record": record, "policy": self.versions}, key=key, ref=decision.decision_id)
         if decision.contact_id and decision.choice.place is not None:
@@ -156,7 +157,7 @@ def preview_now(decider: Decider, customer_id: str, t: int, scores: Scores | Non
                 apply_entry(state, entry, decider.reader, decider.policy)
         return decider._make(state, t, scores, "preview", decider._told(state, {}))
 
-# %% ../nbs/50_act/555_decider.ipynb #17dbf0ce
+# %% ../nbs/50_act/555_decider.ipynb #0564fa04
 def decide_now(decider: Decider, customer_id: str, t: int, scores: Scores | None, key: str | None, told: Mapping[str, Any]) -> Decision:
     """Decide in the customer's turn, and write decision and reservation in one go."""
     more = {name: value for name, value in told.items() if name != "decision_id"}
@@ -174,6 +175,7 @@ def decide_now(decider: Decider, customer_id: str, t: int, scores: Scores | None
             more["asked_at"] = from_us(t)
             made = decider._reserve(decider._make(state, max(t, state.latest), scores, decision_id, decider._told(state, more)))
             decider._write(turn, made, state, key)
+        decider.policy_written = True  # only now is it durable
         return made
 
 # %% ../nbs/50_act/555_decider.ipynb #64e82453

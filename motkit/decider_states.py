@@ -78,7 +78,7 @@ def _read_scores(scores: pl.DataFrame | pl.LazyFrame | None) -> dict[str, dict[s
         found.setdefault(customer, {})[action] = Score(*score)
     return found
 
-# %% ../nbs/50_act/554_decider_states.ipynb #d407492c
+# %% ../nbs/50_act/554_decider_states.ipynb #42864e1d
 class _Known:
     """Policy, actions, scores, prices and the customers' states of a decider."""
 
@@ -94,7 +94,7 @@ class _Known:
         self.scores, self.states = _read_scores(scores), dict[str, CustomerState]()
         self.zones: dict[str, str | None] = {}
         self.consents: dict[str, list[dict[str, Any]]] = {}
-        self.versions = policy_key(self.policy, self.actions)
+        self.versions, self.policy_written = policy_key(self.policy, self.actions), False
         self.set_prices({})
 
     def set_prices(self, prices: Mapping[str, float]) -> None:
@@ -112,10 +112,10 @@ class _Known:
             return found
         return [_as_score(given[a.action_id], s) if a.action_id in given else s for a, s in zip(self.actions, found, strict=True)]
 
-# %% ../nbs/50_act/554_decider_states.ipynb #1004a946
+# %% ../nbs/50_act/554_decider_states.ipynb #b75a41a3
 def policy_key(policy: Policy, actions: Sequence[Action]) -> str:
     """The name under which a policy with its actions stands in a ledger."""
-    return f"{policy.version}/{catalogue_version(actions)}"
+    return f"{policy.version}/{catalogue_version(tuple(actions))}"
 
 # %% ../nbs/50_act/554_decider_states.ipynb #d57b6514
 class _Remembering(_Known):

@@ -240,8 +240,16 @@ def erase(
 @app.command()
 def bench(
     events: Annotated[int, typer.Option("--events", min=10_000, help="Size of the larger simulated log.")] = 10_000_000,
+    decisions: Annotated[bool, typer.Option("--decisions", help="Measure decisions and triggers instead, and compare one by one with the batch.")] = False,
 ) -> None:
-    """Measure speed and memory against DuckDB."""
+    """Measure speed and memory against DuckDB, or decisions and triggers."""
+    if decisions:
+        from motkit.decision_bench import bench_decisions, bench_triggers, compare_with_batch
+
+        typer.echo(f"{_as_text(bench_decisions())}\n{_as_text(bench_triggers())}")
+        found = compare_with_batch()
+        typer.echo(f"One by one against the batch: {found['different']} of {found['pairs']:,} pairs differ ({found['blocked']:,} blocked).")
+        return
     from motkit.bench import run_bench
     from motkit.loyalty_bench import bench_loyalty
 

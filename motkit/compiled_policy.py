@@ -15,7 +15,7 @@ from .contact_rules import NEVER, Action, ConsentRule, CountRule, HoldoutRule, N
 from .customer_state import CustomerState, never_sides
 from .rule_kernels import HORIZON_US, calendar_free, consent_free, hold_free, holdout_bucket, quiet_free, rolling_free, to_us, valid_free
 
-# %% ../nbs/50_act/551_compiled_policy.ipynb #069ebcc8
+# %% ../nbs/50_act/551_compiled_policy.ipynb #13aae0ac
 Question = Callable[[CustomerState, int], int]
 
 
@@ -24,9 +24,11 @@ def _ask_count(bit: int, rule: CountRule, action: Action) -> Question:
     key, room = (bit, "", *(getattr(action, name) for name in rule.same)), rule.max - rule.counts_itself(action)
     length, hold = rule.window.length, rule.hold_us
     if hold is not None:
-        return lambda state, t: hold_free(state.times(key, t), t, length, rule.max, hold)
+        return lambda state, t: hold_free(state.times(key, t), t, length, rule.max, hold) if key in state.rings or state.open else t
+    if room < 0:
+        return lambda state, t: NEVER
     if rule.window.rolling:
-        return lambda state, t: rolling_free(state.times(key, t), t, length, room)
+        return lambda state, t: rolling_free(state.times(key, t), t, length, room) if key in state.rings or state.open else t
     return lambda state, t: NEVER if state.clock is None else calendar_free(state.times(key, t), t, rule.window, room, state.clock)
 
 
@@ -35,7 +37,7 @@ def _ask_never(bit: int, rule: NeverRule, action: Action) -> Question:
     keys = [(bit, side) for side in never_sides(rule, action.fields())]
     length = rule.window.length
     if len(keys) == 1:
-        return lambda state, t: rolling_free(state.times(keys[0], t), t, length, 0)
+        return lambda state, t: rolling_free(state.times(keys[0], t), t, length, 0) if keys[0] in state.rings or state.open else t
     return lambda state, t: max((rolling_free(state.times(key, t), t, length, 0) for key in keys), default=t)
 
 

@@ -125,7 +125,7 @@ def _test_one(value: Value) -> Callable[[Any], bool]:
     compare = _SIGNS.get(sign, lambda a, b: a == b)
     return lambda has: isinstance(has, int | float) and not isinstance(has, bool) and has == has and bool(compare(has, wanted))
 
-# %% ../nbs/50_act/52_triggers.ipynb #31a7e17b
+# %% ../nbs/50_act/52_triggers.ipynb #40ab5081
 def event_names(
     conditions: Sequence[Condition],
 ) -> set[str] | None:  # None if some condition is not tied to events by their whole names
@@ -146,7 +146,8 @@ def as_function(
     """Ask conditions of one event: true if one of them holds in all its columns, as `as_expression` has it."""
     names = event_names(conditions)
     if names is not None and all(list(condition) == ["event"] for condition in conditions):
-        return lambda event: event.get("event") in names
+        known = frozenset(names)
+        return lambda event: event.get("event") in known
     compiled = [
         [(name, [_test_one(one) for one in (value if isinstance(value, list) else [value])]) for name, value in condition.items()]
         for condition in conditions

@@ -84,14 +84,14 @@ class _Watcher:
             self.last[key[0]] = due
         self.out.append(self.describe(at, due, key, False))
 
-# %% ../nbs/50_act/522_watchers.ipynb #93555663
+# %% ../nbs/50_act/522_watchers.ipynb #6ddcd51b
 class _Absent(_Watcher):
     """Starts that wait for their deadline, for `absent` and `silence`."""
 
     def __init__(self, trigger: Trigger, out: list[Firing]):
         super().__init__(trigger, out)
         self.starts = as_function(trigger.on) if trigger.on else (lambda event: True)
-        self.stops = as_function(trigger.unless or [])
+        self.stops = as_function(trigger.unless) if trigger.unless else None
         self.each = trigger.anchor == "each"
         self.open: dict[tuple[str, str], list[int]] = {}  # the rows that still wait
         self.queue = deque[tuple[int, int, tuple[str, str]]]()  # deadline, row, key
@@ -100,7 +100,7 @@ class _Absent(_Watcher):
         return [self.trigger.on, self.trigger.unless or []]
 
     def take(self, us: int, row: int, key: tuple[str, str], event: Mapping[str, Any]) -> None:
-        if self.stops(event):
+        if self.stops and self.stops(event):
             self.open.pop(key, None)
         if self.starts(event):
             self.open[key] = [*self.open.get(key, ()), row] if self.each else [row]

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 from weakref import WeakSet
 
 from .engagement_page import ENGAGEMENT_PAGE
+from .persona_page import AUDIT_PAGE, PERSONA_PAGE
 from .errors import MissingExtraError, MotkitError
 from .moment_page import MOMENT_PAGE
 from .onboarding_page import ONBOARDING_PAGE
@@ -36,7 +37,7 @@ except ImportError as error:
     raise MissingExtraError("motkit.app", f"needs {error.name}, which is not installed", "Type: pip install 'motkit[apps]'") from None
 
 # %% ../nbs/70_show/78_app.ipynb #a9eeef84
-PAGES: tuple[PagePlan, ...] = (OVERVIEW_PAGE, JOURNEY_PAGE, PATHS_PAGE, ONBOARDING_PAGE, ENGAGEMENT_PAGE, MOMENT_PAGE, PROMISES_PAGE, WATCH_PAGE)
+PAGES: tuple[PagePlan, ...] = (OVERVIEW_PAGE, JOURNEY_PAGE, PATHS_PAGE, ONBOARDING_PAGE, ENGAGEMENT_PAGE, PERSONA_PAGE, AUDIT_PAGE, MOMENT_PAGE, PROMISES_PAGE, WATCH_PAGE)
 
 
 def check_pages(

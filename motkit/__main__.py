@@ -180,9 +180,10 @@ def validate(
     out: Annotated[Path | None, typer.Option("--out", help="A Markdown file to write the table to as well.")] = None,
     personas: Annotated[bool, typer.Option("--personas", help="Try personas in place of the threshold search.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Try promises and charts in place of the threshold search.")] = False,
+    moments: Annotated[bool, typer.Option("--moments", help="Try the search for moments in place of the threshold search; 60 cohorts do.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Try the threshold search, or personas, or promises and charts, where the truth is known.
+    """Try the threshold search, or personas, moments, or promises and charts, where the truth is known.
 
     Prints what it reaches beside its bars."""
     if personas:
@@ -190,6 +191,9 @@ def validate(
         return
     if watch:
         _validate_watch(replicates, out)
+        return
+    if moments:
+        _validate_moments(replicates, out, quiet)
         return
     from motkit.validation import run_validation
 
@@ -209,6 +213,17 @@ def _validate_personas(out: Path | None) -> None:
     if out:
         made = f"Made by `motkit validate --personas --out {out}` with motkit {version('motkit')}. Seconds are CPU seconds of one machine."
         out.write_text(f"# Validation of personas\n\n{made}\n\n{_as_text(table, 'ASCII_MARKDOWN')}\n", encoding="utf-8")
+
+
+def _validate_moments(replicates: int, out: Path | None, quiet: bool) -> None:
+    """Print how many moments that do nothing are found, and how many that do something, beside the bars."""
+    from motkit.moment_validation import validate_moments
+
+    table = validate_moments(replicates, progress=not quiet)
+    typer.echo(_as_text(table))
+    if out:
+        made = f"Made by `motkit validate --moments --replicates {replicates} --out {out}` with motkit {version('motkit')}."
+        out.write_text(f"# Validation of moments\n\n{made}\n\n{_as_text(table, 'ASCII_MARKDOWN')}\n", encoding="utf-8")
 
 
 def _validate_watch(replicates: int, out: Path | None) -> None:

@@ -437,3 +437,17 @@ def test_a_shop_without_an_end_of_customers_is_asked_by_silence(real_data: Path)
     assert moments.customers > 400
     assert moments.table.filter(pl.col("verdict") != "not estimable").height >= 10
     assert moments.table["p_value"].drop_nulls().is_between(0, 1).all()
+
+
+def test_the_command_tries_moments_and_writes_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from motkit import moment_validation
+    from motkit.__main__ import app
+
+    small = validate_moments(1, cases=["moments, no strata"], n=400)
+    monkeypatch.setattr(moment_validation, "validate_moments", lambda replicates, progress: small if replicates == 2 else None)
+    done = CliRunner().invoke(app, ["validate", "--moments", "--replicates", "2", "--out", str(tmp_path / "v.md"), "--quiet"])
+    assert done.exit_code == 0, done.output
+    assert "moments, no strata" in done.output
+    assert (tmp_path / "v.md").read_text(encoding="utf-8").startswith("# Validation of moments")

@@ -25,11 +25,12 @@ def solve_by_prices(
     problem: Problem,
     start: Array | None = None,  # prices to begin with
     seed: int = 0,
+    enough: float = 1e-6,  # the gap at which the search stops
 ) -> tuple[Pairs, Pairs, float, Array]:  # customer, action, a bound on the value of any assignment, prices
     """A near-best assignment with a certificate."""
     prices = find_prices(problem, start, seed=seed)
     bound = price_bound(problem, prices)[0]
-    customer, action = repair(problem, prices, bound)
+    customer, action = repair(problem, prices, bound, enough)
     return customer, action, bound, prices
 
 # %% ../nbs/50_act/533_assignment.ipynb #ad8db5bc
@@ -79,6 +80,7 @@ def assign_actions(
     per_customer: int | PerCustomer | Policy | dict[str, Any] = 1,  # actions a customer, or {"max_actions": 2, "max_per": {"channel": 1}}
     exact_up_to: int = 10_000,  # candidates up to which it is solved exactly
     seed: int = 0,  # of the sample on which prices are searched
+    enough: float = 1e-6,  # the gap at which a search by prices stops
 ) -> Assignment:
     """Choose actions so that `score - cost` is highest and no limit is exceeded.
 
@@ -91,7 +93,7 @@ def assign_actions(
         customer, action, bound = solve_exactly(problem)
         prices, bound = _limit_prices(problem, bound)
     else:
-        customer, action, bound, prices = solve_by_prices(problem, seed=seed)
+        customer, action, bound, prices = solve_by_prices(problem, None, seed, enough)
     used = problem.used(customer, action)
     check_limits(problem, customer, action, bounds)
     value = float(problem.worth[customer, action].sum())

@@ -5,13 +5,17 @@
 # %% auto #0
 __all__ = ['solve_exactly']
 
-# %% ../nbs/50_act/5311_exact_assignment.ipynb #bf86a2d5
+# %% ../nbs/50_act/5311_exact_assignment.ipynb #22fb824f
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from .assignment_problem import Array, Problem
-from .dual_prices import Pairs
+from .dual_prices import Pairs, choose
 from .errors import DesignError
 
 # %% ../nbs/50_act/5311_exact_assignment.ipynb #cbcee020
@@ -28,7 +32,26 @@ def _caps(problem: Problem, customer: Pairs, action: Pairs) -> tuple[Any, Array]
         most.append(np.full(blocks[-1].shape[0], float(cap)))
     return vstack(blocks), np.concatenate(most)
 
+# %% ../nbs/50_act/5311_exact_assignment.ipynb #f4d34c19
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """Keep what compiled code writes to the standard output from it, where there is one."""
+    try:
+        sys.stdout.flush()
+        kept = os.dup(1)
+    except (OSError, ValueError):
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(nowhere)
+        os.close(kept)
 
+# %% ../nbs/50_act/5311_exact_assignment.ipynb #71319910
 def solve_exactly(
     problem: Problem,
     seconds: float = 30.0,  # after which the best that was found is taken
@@ -38,9 +61,10 @@ def solve_exactly(
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import csr_array, vstack
 
+    customer, action = np.nonzero(choose(problem, problem.worth))
+    if (problem.used(customer, action) <= problem.most).all():
+        return customer, action, float(problem.worth[customer, action].sum())
     customer, action = np.nonzero(np.isfinite(problem.worth))
-    if not len(customer):
-        return customer, action, 0.0
     caps, most = _caps(problem, customer, action)
     used = [problem.own[k][customer, action] if k in problem.own else problem.rates[k, action] for k in range(len(problem.most))]
     size = [max(float(row.max()), 1e-12) for row in used]  # so that all rows are of like size
@@ -48,7 +72,8 @@ def solve_exactly(
     options = {"time_limit": seconds, "mip_rel_gap": gap}
     worth = problem.worth[customer, action]
     limit = LinearConstraint(rows, ub=np.concatenate([most, problem.most / np.array(size)]) if used else most)
-    found = milp(-worth, constraints=limit, bounds=Bounds(0, 1), integrality=np.ones(len(worth)), options=options)
+    with _without_notes():
+        found = milp(-worth, constraints=limit, bounds=Bounds(0, 1), integrality=np.ones(len(worth)), options=options)
     if found.x is None:
         raise DesignError("assign_actions", f"no answer within {seconds:g} s", "Type `exact_up_to=0` to solve by prices.")
     taken = np.asarray(found.x) > 0.5

@@ -190,7 +190,7 @@ def fit_drawn(x: Array, y: Array, strength: float, steps: int = 40) -> tuple[Arr
         hessian = (x * (p * (1 - p))[:, None]).T @ x + np.diag(penalty)
         step = np.linalg.solve(hessian, x.T @ (y - p) - penalty * beta)
         beta = beta + step
-        if np.abs(step).max() < 1e-8:
+        if np.abs(step).max() < 1e-7:
             break
     return beta, np.linalg.inv(hessian)
 
@@ -225,7 +225,7 @@ class OfferModel:
         return f"OfferModel ({self.basis}): {self.rates['n'].sum():,} contacts, {self.rates['accepted'].sum():,} accepted" + (f"; later contacts: {told}" if told else "")
 
 
-_STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
+_STRENGTHS = (2.0, 10.0, 50.0)
 LEAST_FITTED = 50  # acceptances below which only rates are used
 
 # %% ../nbs/50_act/515_offer_scores.ipynb #430390ad

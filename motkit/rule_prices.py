@@ -21,7 +21,12 @@ from .policy_batch import apply_policy
 from .rule_kernels import from_us, to_us
 from .schema import UTC
 
-# %% ../nbs/50_act/535_rule_prices.ipynb #a82ad51d
+# %% ../nbs/50_act/535_rule_prices.ipynb #69d0a86c
+def _quickly(answer: pl.DataFrame, limits: Limits, per: int | PerCustomer | Policy) -> Assignment:
+    """An assignment within a ten-thousandth of the best; exact for few candidates."""
+    return assign_actions(answer, limits, per, exact_up_to=1000, enough=1e-4)
+
+
 def price_rules(
     answer: pl.DataFrame,  # of `apply_policy`, with `score`, maybe `cost`, and what limits add up
     policy: Policy,
@@ -40,7 +45,7 @@ def price_rules(
     for rule in policy.rules:
         freed = pl.col("blocked_by") == pl.lit([rule.id], pl.List(pl.String))
         alone = answer.select(freed.sum()).item()
-        better = assign_actions(answer.with_columns(allowed=pl.col("allowed") | freed), limits, per) if alone else base
+        better = _quickly(answer.with_columns(allowed=pl.col("allowed") | freed), limits, per) if alone else base
         lost = max(better.value - base.value, 0.0)
         row = {"name": rule.id, "kind": "rule", "blocked_alone": alone, "value_lost": lost, "at_most": max(better.bound - base.value, 0.0)}
         rows.append(row | {"price": lost / alone if alone else 0.0, "per": "blocked candidate"})
@@ -91,8 +96,8 @@ def simulate_caps(
 ) -> pl.DataFrame:  # `rule, max, now, allowed, customers, reach, contacts, value, at_most, pressure, most_contacts`
     """Say what other values of a cap would give at an instant: reach, value and pressure.
 
-    `pressure` is the mean number of contacts of those reached in the cap's window (7 days for calendar windows), the new
-    ones included, and `most_contacts` the largest.
+    `pressure` is the mean number of contacts a customer in the cap's window (7 days for calendar windows), the new ones
+    included, and `most_contacts` the largest.
     """
     table, rows = candidates.lazy().collect(), []
     found = next((one for one in policy.rules if one.id == rule and isinstance(one, CountRule)), None)
@@ -101,9 +106,10 @@ def simulate_caps(
     for most in values:
         changed = with_cap(policy, rule, most)
         answer = apply_policy(table, history, changed, at, customers, consents, actions)
-        made = assign_actions(answer, policy, policy)
-        new = made.table.group_by("customer_id").agg(new=pl.len()).join(recent, on="customer_id", how="left")
-        total = new.select(total=pl.col("new") + pl.col("before").fill_null(0))["total"]
+        made = _quickly(answer, policy, policy)
+        new = made.table.group_by("customer_id").agg(new=pl.len())
+        both = table.select("customer_id").unique().join(new, on="customer_id", how="left").join(recent, on="customer_id", how="left")
+        total = both.select(total=pl.col("new").fill_null(0) + pl.col("before").fill_null(0))["total"]
         row: dict[str, Any] = {"rule": rule, "max": most, "now": changed == policy, "allowed": int(answer["allowed"].sum()), "customers": people}
         row |= {"reach": new.height, "contacts": made.table.height, "value": made.value, "at_most": made.bound}
         rows.append(row | {"pressure": total.mean(), "most_contacts": total.max()})

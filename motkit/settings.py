@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Names', 'Instant', 'FilePath', 'StudySettings', 'SessionSettings', 'EngagementSettings', 'OnboardingSettings',
            'IdentitySettings', 'JourneySettings', 'TriggerSettings', 'PromiseSettings', 'WatchSettings',
-           'MomentSettings', 'PersonaSettings', 'Settings', 'read_settings']
+           'MomentSettings', 'PersonaSettings', 'DecisionSettings', 'Settings', 'read_settings']
 
 # %% ../nbs/00_ground/01_settings.ipynb #46b5b571
 import configparser
@@ -185,6 +185,17 @@ class PersonaSettings:
     names: FilePath = None  # `personas.toml` with the analyst's names; empty: proposals
     before: FilePath = None  # the memory of an earlier study's personas, whose ids are kept; empty: none
 
+# %% ../nbs/00_ground/01_settings.ipynb #d0050009
+@dataclass(frozen=True, config=_CONFIG)
+class DecisionSettings:
+    """What may be offered to whom."""
+
+    policy: FilePath = None  # `policy.toml`, the contact policy; empty: no decisions
+    offers: FilePath = None  # `offers.toml`
+    contacts: Names = ()  # events of the log that are contacts of ours, where no table of contacts comes beside it
+    prior: Annotated[float, Field(gt=0, lt=1)] = 0.02  # share of offers accepted, where nothing is known
+    exact_up_to: Annotated[int, Field(ge=0)] = 10_000  # candidates up to which the assignment is solved exactly
+
 # %% ../nbs/00_ground/01_settings.ipynb #b4420002
 @dataclass(frozen=True, config=_CONFIG)
 class Settings:
@@ -201,6 +212,7 @@ class Settings:
     promises: PromiseSettings = field(default_factory=PromiseSettings)
     watch: WatchSettings = field(default_factory=WatchSettings)
     identity: IdentitySettings = field(default_factory=IdentitySettings)
+    decisions: DecisionSettings = field(default_factory=DecisionSettings)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """All values by section and name, ready for JSON."""

@@ -6,6 +6,7 @@
 __all__ = ['STAGES']
 
 # %% ../nbs/65_study/649_stages.ipynb #a3000002
+from .decision_stages import DECISION_STAGES
 from .engagement_stages import ENGAGEMENT_STAGES
 from .journey_stages import JOURNEY_STAGES, MAP_STAGES
 from .identity_stages import IDENTITY_STAGES
@@ -17,4 +18,4 @@ from .trigger_stages import TRIGGER_STAGES
 from .workbench import Stage
 
 # %% ../nbs/65_study/649_stages.ipynb #a3000003
-STAGES: tuple[Stage, ...] = (*SESSION_STAGES, *ENGAGEMENT_STAGES, *LOYALTY_STAGES, *PERSONA_STAGES, *JOURNEY_STAGES, *PROMISE_STAGES, *MOMENT_STAGES, *MAP_STAGES, *TRIGGER_STAGES, *IDENTITY_STAGES)
+STAGES: tuple[Stage, ...] = (*SESSION_STAGES, *ENGAGEMENT_STAGES, *LOYALTY_STAGES, *PERSONA_STAGES, *JOURNEY_STAGES, *PROMISE_STAGES, *MOMENT_STAGES, *MAP_STAGES, *TRIGGER_STAGES, *IDENTITY_STAGES, *DECISION_STAGES)

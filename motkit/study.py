@@ -29,10 +29,12 @@ from .erasures import ERASED, blank_erased, drop_erased, read_erasures
 from .errors import DesignError, StudyError
 from .events import EventLog, read_events
 from .identity_stages import stitch_log
+from .offers import read_offers
 from .schema import UTC as UTC_TIME
 from .schema import check_table
-from .settings import EngagementSettings, MomentSettings, JourneySettings, OnboardingSettings, PersonaSettings, PromiseSettings, Settings, TriggerSettings
+from .settings import DecisionSettings, EngagementSettings, JourneySettings, MomentSettings, OnboardingSettings, PersonaSettings, PromiseSettings, Settings, TriggerSettings
 from .simulate import DEMO_CUSTOMERS, DEMO_SEED, simulate_customers
+from .simulate_contacts import simulate_contacts
 from .stages import STAGES
 from .store import Store, open_store, write_store
 from .workbench import Bench, Stage, Tables
@@ -428,6 +430,7 @@ DEMO_SETTINGS = Settings(
     personas=PersonaSettings(ignore=_COMPANY),
     triggers=TriggerSettings(file=_DEMO / "triggers.toml"),
     promises=PromiseSettings(file=_DEMO / "promises.toml"),
+    decisions=DecisionSettings(policy=_DEMO / "policy.toml", offers=_DEMO / "offers.toml"),
 )
 
 
@@ -438,4 +441,5 @@ def run_demo(
 ) -> Study:
     """Simulate customers and run their study: the data of `data/demo_events.parquet` when the number is left alone."""
     made = simulate_customers(n=customers, seed=DEMO_SEED)
-    return run_study(DEMO_SETTINGS, made.events, out, progress, profiles=made.profiles, consents=made.consents)
+    contacts = simulate_contacts(made.profiles, read_offers(_DEMO / "offers.toml"), made.start, made.end, seed=DEMO_SEED).history
+    return run_study(DEMO_SETTINGS, made.events, out, progress, profiles=made.profiles, consents=made.consents, contacts=contacts)

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from light_study import run_stages
 from postgres_fixture import free_port
 
 from motkit.errors import SettingError
 from motkit.ledger import Ledger
 from motkit.settings import Settings
 from motkit.simulate import simulate_customers
-from motkit.study import run_study
 
 pytest.importorskip("fastapi")
 pytest.importorskip("sqlalchemy")
@@ -67,7 +67,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder, port = tmp_path_factory.mktemp("api"), free_port()
-    run_study(Settings(), simulate_customers(n=60, seed=1).events, folder / "study", progress=False)
+    run_stages({"sessions"}, Settings(), simulate_customers(n=60, seed=1).events, folder / "study")
     (folder / "policy.toml").write_text(POLICY)
     (folder / "triggers.toml").write_text(TRIGGERS)
     keys = {role: add_key(folder / "keys.toml", f"the {role}", role) for role in ("sender", "observer", "agent", "admin")}

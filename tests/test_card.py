@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from light_study import run_stages
 
 from motkit.card import CustomerCard, card_as_values, customer_card, show_card, tell_card
 from motkit.card_facts import Missing, Risk, open_promises, risk_at_age, service_so_far
@@ -19,7 +20,7 @@ from motkit.policy import parse_policy
 from motkit.promise_register import read_promises
 from motkit.schema import EVENTS
 from motkit.simulate import simulate_customers
-from motkit.study import DEMO_SETTINGS, Study, run_study
+from motkit.study import DEMO_SETTINGS, Study
 
 pytest.importorskip("sqlalchemy")
 SIMULATION = simulate_customers(n=500, seed=3)
@@ -62,7 +63,8 @@ scope = { purpose = "marketing" }
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     folder = tmp_path_factory.mktemp("card") / "study"
-    return run_study(DEMO_SETTINGS, SIMULATION.events, folder, progress=False, profiles=SIMULATION.profiles, consents=SIMULATION.consents)
+    stages = {"sessions", "engagement", "onboarding", "customers", "triggers"}
+    return run_stages(stages, DEMO_SETTINGS, SIMULATION.events, folder, profiles=SIMULATION.profiles, consents=SIMULATION.consents)
 
 
 @pytest.fixture(scope="module")

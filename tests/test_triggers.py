@@ -11,13 +11,14 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from light_study import run_stages
 
 from motkit.detection import FIRED, detect_triggers, still_wanted
 from motkit.errors import SchemaError, SettingError
 from motkit.schema import EVENTS
 from motkit.settings import Settings
 from motkit.simulate import simulate_customers
-from motkit.study import DEMO_SETTINGS, run_study
+from motkit.study import DEMO_SETTINGS
 from motkit.trigger_stream import TriggerStream
 from motkit.triggers import Trigger, as_expression, as_function, check_triggers, read_span, read_triggers
 
@@ -276,12 +277,12 @@ def test_two_hundred_thousand_random_events_give_the_same_both_ways() -> None:
 
 def test_the_demo_file_fires_in_a_study_and_a_study_without_one_has_no_table_of_triggers(tmp_path: Path) -> None:
     made = simulate_customers(n=300, seed=2)
-    study = run_study(Settings(triggers=DEMO_SETTINGS.triggers), made.events, tmp_path / "study", progress=False)
+    study = run_stages({"sessions", "triggers"}, Settings(triggers=DEMO_SETTINGS.triggers), made.events, tmp_path / "study")
     summary = study.table("trigger_summary")
     assert set(summary["trigger"]) == {trigger.name for trigger in read_triggers(DEMO_SETTINGS.triggers.file or "")}
     assert summary["fired"].sum() == study.table("triggers").filter(~pl.col("pending")).height > 100
     fired = study.table("triggers")
     assert fired.equals(detect_triggers(made.events, DEMO_SETTINGS.triggers.file or ""))
-    plain = run_study(Settings(), made.events, tmp_path / "study", progress=False)
+    plain = run_stages({"sessions", "triggers"}, Settings(), made.events, tmp_path / "study")
     assert "triggers" not in plain.tables
     assert "triggers" not in plain.problems

@@ -118,7 +118,7 @@ def persona_rates(
     both = pl.concat([rows, rows.with_columns(persona=pl.lit("all"))])
     return add_wilson(both.group_by(keys).agg(counts), "events", "n", confidence=confidence).sort(keys)
 
-# %% ../nbs/30_loyalty/338_persona_cards.ipynb #61e84439
+# %% ../nbs/30_loyalty/338_persona_cards.ipynb #1006514c
 _DRAWS = 400
 
 
@@ -128,8 +128,7 @@ def _draw_numbers(personas: Personas, k: int, rng: np.random.Generator) -> dict[
     for j, rule in enumerate(rule for rule in personas.encoding.numbers if rule.knots):
         z = mixture.mean[k, j] + 0.6 * np.sqrt(mixture.variance[k, j]) * rng.standard_normal(_DRAWS)
         values = np.interp(z, rule.scores, rule.knots)
-        digits = 10.0 ** np.floor(np.log10(np.maximum(np.abs(values), 1e-12)) - 1)
-        drawn[rule.name] = np.round(values / digits) * digits
+        drawn[rule.name] = np.array([float(f"{value:.2g}") for value in values])
     return drawn
 
 

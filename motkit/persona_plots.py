@@ -14,7 +14,7 @@ import polars as pl
 from .plots import HEIGHT_PX, NEUTRAL, PALETTE, draw_nothing, finish_picture, load_hvplot, overlay, share_ticks, shorten
 from .showing import View
 
-# %% ../nbs/70_show/721_persona_plots.ipynb #58571bbd
+# %% ../nbs/70_show/721_persona_plots.ipynb #2458822a
 def _bars(view: View, value: str, low: str, high: str, x: str, limit: float | None, height: int | None) -> Any:
     """Horizontal dots with spans, one persona a line."""
     plot = load_hvplot()
@@ -23,7 +23,7 @@ def _bars(view: View, value: str, low: str, high: str, x: str, limit: float | No
         return draw_nothing(view, height or HEIGHT_PX)
     import holoviews as hv
 
-    rows = rows.with_columns(label=pl.Series([shorten(label, 44) for label in rows["label"]])).reverse()
+    rows = rows.with_columns(label=pl.col("label").str.split(":").list.first()).reverse()  # the id; the table has the name
     layers = []
     if low in rows.columns:
         spans = hv.Segments(rows.select(low, "label", high, _to="label").rows(), [low, "label", high, "to"])
@@ -32,7 +32,7 @@ def _bars(view: View, value: str, low: str, high: str, x: str, limit: float | No
     if limit is not None:
         layers.append(hv.VLine(limit).opts(color=NEUTRAL, line_width=1, line_dash="dashed"))
     layers.append(dots)
-    return finish_picture(overlay(layers), height or 90 + 40 * rows.height, x, "", xlim=(0, 1.02 if limit else None), xformatter=share_ticks())
+    return finish_picture(overlay(layers), height or 90 + 40 * rows.height, x, "", xlim=(0, 1.05 if limit else None), xformatter=share_ticks())
 
 
 def plot_persona_sizes(

@@ -69,14 +69,15 @@ def _drift(bench: Bench, personas: Personas, customers: CustomerTable) -> tuple[
     drift = follow_personas(memory, personas)
     return personas.with_ids(drift.ids, memory.names), {"persona_ledger": drift.ledger, "persona_warnings": drift.warnings}
 
-# %% ../nbs/65_study/642_persona_stages.ipynb #224328fc
+# %% ../nbs/65_study/642_persona_stages.ipynb #7539ea93
 def _make_personas(bench: Bench) -> Tables:
     """Personas with their cards, map, habits, signifiers, audit and memory."""
     customers, study = _customers(bench), bench.settings.study
     if customers.height < _LEAST_CUSTOMERS:
         raise DesignError("personas", f"{customers.height} customers are too few for kinds of them", f"Give a log with {_LEAST_CUSTOMERS} customers or more.")
     personas, drift = _drift(bench, _build(bench, customers), customers)
-    who = personas.assignments
+    who, ignore = personas.assignments, match_events(bench.settings.personas.ignore, bench.store.known_events, "[personas] ignore") or ()
+    own = bench.events.filter(~pl.col("event").is_in(list(ignore)))
     said = [personas.verdict, f"made of {personas.basis}", *personas.notes]
     tables: Tables = {
         "personas": who,
@@ -84,8 +85,8 @@ def _make_personas(bench: Bench) -> Tables:
         "persona_choice": personas.tried,
         "persona_traits": personas.traits,
         "persona_map": persona_map(personas),
-        "persona_signifiers": persona_signifiers(bench.events, who, confidence=study.confidence),
-        "persona_habits": persona_habits(bench.events, who),
+        "persona_signifiers": persona_signifiers(own, who, confidence=study.confidence),
+        "persona_habits": persona_habits(own, who),
         "persona_examples": persona_examples(personas, seed=study.seed),
         "persona_columns": personas.provenance,
         "persona_notes": pl.DataFrame({"note": said}),

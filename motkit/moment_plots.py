@@ -74,7 +74,7 @@ def plot_moment_importance(
         if own.height:
             dots = plot(own).scatter("reach", "ratio", color=_COLOURS[verdict], size=130, alpha=0.8, hover_cols=["name", "kind"], label=_LABELS[verdict])
             layers.append(dots.opts(hover_tooltips=tips))
-    named = rows.head(4).select("reach", "ratio", "name")
+    named = rows.head(1).select("reach", "ratio", "name")
     layers.append(_names_beside(named))
     top, low = span_of(rows, "ratio")[1] * 1.25, span_of(rows, "ratio")[0] / 1.25
     options = {"xlim": (0, 1.05), "ylim": (min(low, 0.8), max(top, 1.25)), "logy": True, "yticks": _RATIOS, "xformatter": share_ticks()}

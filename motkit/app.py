@@ -20,6 +20,7 @@ from .decision_page import DECISION_PAGE
 from .engagement_page import ENGAGEMENT_PAGE
 from .persona_page import AUDIT_PAGE, PERSONA_PAGE
 from .errors import MissingExtraError, MotkitError
+from .identity_page import IDENTITY_PAGE
 from .moment_page import MOMENT_PAGE
 from .onboarding_page import ONBOARDING_PAGE
 from .journey_page import JOURNEY_PAGE, PATHS_PAGE
@@ -38,7 +39,7 @@ except ImportError as error:
     raise MissingExtraError("motkit.app", f"needs {error.name}, which is not installed", "Type: pip install 'motkit[apps]'") from None
 
 # %% ../nbs/70_show/78_app.ipynb #a9eeef84
-PAGES: tuple[PagePlan, ...] = (OVERVIEW_PAGE, JOURNEY_PAGE, PATHS_PAGE, ONBOARDING_PAGE, ENGAGEMENT_PAGE, PERSONA_PAGE, AUDIT_PAGE, MOMENT_PAGE, PROMISES_PAGE, WATCH_PAGE, DECISION_PAGE)
+PAGES: tuple[PagePlan, ...] = (OVERVIEW_PAGE, JOURNEY_PAGE, PATHS_PAGE, ONBOARDING_PAGE, ENGAGEMENT_PAGE, PERSONA_PAGE, AUDIT_PAGE, MOMENT_PAGE, PROMISES_PAGE, WATCH_PAGE, DECISION_PAGE, IDENTITY_PAGE)
 
 
 def check_pages(

@@ -25,6 +25,7 @@ from .funnels import funnel, time_to_convert
 from .holdouts import holdout
 from .identity import Identities, last_login, stitch_identities
 from .influence import step_influence
+from .intents import evaluate_intents, read_intents
 from .journey_map import JourneyMap, map_journey
 from .journeys import Journey, read_journey
 from .kinds import KindRule, add_kinds, read_kind_rules
@@ -153,6 +154,7 @@ __all__ = [
     "detect_triggers",
     "engagement_signals",
     "erase",
+    "evaluate_intents",
     "explore_moments",
     "find_moments",
     "find_pattern",
@@ -199,6 +201,7 @@ __all__ = [
     "reaction_promise",
     "read_consents",
     "read_events",
+    "read_intents",
     "read_journey",
     "read_kind_rules",
     "read_moments",

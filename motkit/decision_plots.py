@@ -46,7 +46,7 @@ def plot_policy_losses(
     boxes = [hv.Rectangles(part.rows(), ["x0", "low", "x1", "high"], ["rule", "removed", "left"]) for part in (kept, gone)]
     ticks = [(int(y), rule) for y, rule in rows.select("y", "rule").iter_rows()]
     picture = overlay([boxes[0].opts(color=PALETTE[0], alpha=0.35, **look), boxes[1].opts(color=PALETTE[1], alpha=0.8, **look)])
-    return finish_picture(picture, height, "pairs of customer and action", "", yticks=ticks, xlim=(0, span_of(rows, "top")[1] * 1.03), ylim=(-0.6, rows.height - 0.4))
+    return finish_picture(picture, height, "pairs of customer and action", "", yticks=ticks, xticks=4, xlim=(0, span_of(rows, "top")[1] * 1.03), ylim=(-0.6, rows.height - 0.4))
 
 # %% ../nbs/70_show/725_decision_plots.ipynb #ed5ca0af
 def plot_rule_costs(
@@ -78,23 +78,22 @@ def plot_cap_choices(
     view: View,  # of `motkit.decision_views.cap_choices`
     height: int = HEIGHT_PX,  # of the picture in pixels
 ) -> Any:  # a HoloViews overlay
-    """Draw value against pressure, a point for each maximum of the cap; the present one is filled."""
-    known = view.table.drop_nulls("pressure") if not view.empty else view.table
-    if view.empty or not known.height:
+    """Draw value by the maximum of the cap, with the contacts a customer beside each point; the present maximum is filled."""
+    if view.empty or not view.table.height:
         return draw_nothing(view, height)
-    plot = load_hvplot()
-    tips = [("maximum", "@max"), ("customers reached", "@reach{0,0}"), ("value", "@value{0,0}"), ("contacts each", "@pressure{0.00}")]
-    columns = ["max", "reach"]
-    line = plot(known.sort("max")).line("pressure", "value", color=NEUTRAL, line_dash="dashed", hover=False)
-    layers = [line]
+    plot, known = load_hvplot(), view.table.sort("max")
+    tips = [("maximum", "@max"), ("customers reached", "@reach{0,0}"), ("value", "@value{0,0}"), ("contacts a customer", "@pressure{0.00}")]
+    layers = [plot(known).line("max", "value", color=NEUTRAL, line_dash="dashed", hover=False)]
     for rows, alpha in ((known.filter(~pl.col("now")), 0.0), (known.filter("now"), 1.0)):
         if rows.height:
-            layers.append(plot(rows).scatter("pressure", "value", color=PALETTE[0], size=110, hover_cols=columns).opts(fill_alpha=alpha, line_width=2, hover_tooltips=tips))
-    labels = plot(known.with_columns(text=pl.format("at most {}", "max"))).labels("pressure", "value", text="text", text_color=NEUTRAL, text_font_size="11px")
-    layers.append(labels.opts(text_baseline="bottom", yoffset=(span_of(known, "value")[1] - span_of(known, "value")[0] + 1) * 0.05))
-    (low, high), (left, right) = span_of(known, "value"), span_of(known, "pressure")
-    room, side = (high - low + 1) * 0.25, max((right - left) * 0.2, 0.1)
-    return finish_picture(overlay(layers), height, "contacts a customer, in the cap's window", "value of the assignment", ylim=(low - room, high + room), xlim=(left - side, right + side))
+            points = plot(rows).scatter("max", "value", color=PALETTE[0], size=110, hover_cols=["reach", "pressure"])
+            layers.append(points.opts(fill_alpha=alpha, line_width=2, hover_tooltips=tips))
+    high = max(span_of(known, "value")[1], 1e-9)
+    texts = known.with_columns(text=pl.format("{} each", pl.col("pressure").fill_null(0.0).round(2)))
+    layers.append(plot(texts).labels("max", "value", text="text", text_color=NEUTRAL, text_font_size="11px").opts(text_baseline="top", yoffset=-high * 0.06))
+    ticks = [(int(most), str(most)) for most in known["max"]]
+    span = (known["max"][0] - 0.5, known["max"][-1] + 0.5)
+    return finish_picture(overlay(layers), height, "maximum of the cap", "value of the assignment", ylim=(-high * 0.2, high * 1.12), xlim=span, xticks=ticks)
 
 # %% ../nbs/70_show/725_decision_plots.ipynb #ba01499d
 def plot_scores_in_replay(

@@ -124,6 +124,7 @@ def limit_prices(
     if limits is None:
         return _nothing(name, title, "The policy has no limits." if "decision_summary" in study.tables else _NO_DECISIONS)
     table = limits.select("limit", "used", "max", share_used=pl.when(pl.col("max") > 0).then(pl.col("used") / pl.col("max")), price="price")
+    table = table.with_columns(pl.Series("limit", [say_name(limit) for limit in table["limit"]], pl.String))
     tight = table.filter(pl.col("price") > 1e-6).sort("price", descending=True)
     said = "; ".join(f"{say_name(row['limit'])}: {row['price']:,.2f}" for row in tight.iter_rows(named=True))
     sentence = f"One more unit would be worth: {said}." if tight.height else "No limit is short: more of any would be worth nothing."
@@ -157,7 +158,7 @@ def cap_choices(
     if higher.height:
         more = higher.row(0, named=True)
         sentence += f" With {more['max']} it would be {say_count(more['reach'])} and {say_count(more['value'])}, and {_say(more['pressure'])} contacts a customer instead of {_say(now['pressure'])}."
-    footing = join_sentences(_asked(study), "Pressure is the mean number of contacts a customer within the cap's window, the new ones included.", _PROMISED, "What more contacts do to customers is not in these numbers.")
+    footing = join_sentences(_asked(study), "Pressure is the mean number of contacts a customer within the cap's window, the new ones included; it stands beside each point.", _PROMISED, "What more contacts do to customers is not in these numbers.")
     return View(name, title, sentence, table, footing)
 
 

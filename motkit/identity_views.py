@@ -53,7 +53,7 @@ def refused_links(
     sentence = f"{say_count(refused)} of {say_many(links.height, 'link')} between identifiers ({say_share(refused / links.height)}) were refused."
     return View(name, title, sentence, table, "A refused link may still be true: the rules keep strangers apart rather than everybody together.")
 
-# %% ../nbs/70_show/717_identity_views.ipynb #033cbed2
+# %% ../nbs/70_show/717_identity_views.ipynb #ef8d8040
 def identity_sensitivity(
     study: StudyTables,  # an open study
 ) -> View:  # table: rules, people, came_back_share, came_back_low, came_back_high, visits_mean, stay_30_days, stay_low, stay_high
@@ -76,4 +76,14 @@ def identity_sensitivity(
     people = f"There are {say_count(shown['people'].min())} to {say_count(shown['people'].max())} customers, depending on the rules."  # type: ignore[arg-type]
     sentence = join_sentences(people, f"The share that came back is {', '.join(shares)}.")
     footing = f"{interval_name(study)}s; the same events and definitions under each set of rules. Staying is for 30 days from the start, with customers still watched counted as censored."
-    return View(name, title, sentence, table, footing)
+    return View(name, title, sentence, table, footing, brief=_as_words(shown))
+
+
+def _as_words(table: pl.DataFrame) -> pl.DataFrame:
+    """The shares with their intervals as people read them."""
+    rows = [
+        (row["rules"], row["people"], say_interval(row["came_back_share"], row["came_back_low"], row["came_back_high"]),
+         "–" if row["stay_30_days"] is None else say_interval(row["stay_30_days"], row["stay_low"], row["stay_high"]))
+        for row in table.iter_rows(named=True)
+    ]  # fmt: skip
+    return pl.DataFrame(rows, schema=["rules", "people", "came_back", "stay_30_days"], orient="row")

@@ -36,7 +36,7 @@ _DRAWN = """() => {
     for (const node of root.querySelectorAll("*")) {
       if (node.classList.contains("picture") && node.offsetParent && parseInt(node.style.minHeight) > 0) {
         wanted += 1;
-        drawn += node.dataset.drawn || node.querySelector("svg") ? 1 : 0;
+        drawn += node.dataset.drawn || node.querySelector(":scope > :not(.place)") ? 1 : 0;
       }
       if (node.shadowRoot) count(node.shadowRoot);
     }

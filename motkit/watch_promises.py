@@ -84,7 +84,8 @@ def timing_series(
     times, hazard = _reference_hazard(old)
     rows = _open_days(named, zone)
     grown = _look_up(times, hazard, rows["high"].to_numpy()) - _look_up(times, hazard, rows["low"].to_numpy())
-    daily = rows.with_columns(expected=pl.Series(grown)).group_by("day", "level").agg(pl.col("kept", "expected").sum())
+    added = rows.with_columns(expected=pl.Series(grown)).sort("day", "level", "expected")  # floats always added in one order
+    daily = added.group_by("day", "level", maintain_order=True).agg(pl.col("kept", "expected").sum())
     levels = tuple(daily["level"].unique().sort())
     seen, of = (spread_days(daily, value, start, days, levels) for value in ("kept", "expected"))
     return DailySeries(cases["promise"][0], "timing", "", start, levels, seen, of)

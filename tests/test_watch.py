@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,14 @@ from motkit.charts import (
 )
 from motkit.errors import DesignError, SchemaError, SettingError
 from motkit.events import read_events
+from motkit.promise_outcomes import CASES
 from motkit.promise_register import Promise
 from motkit.run_lengths import cusum_arl, cusum_limit, ewma_arl, ewma_limit, survival_cusum_arl, survival_cusum_limit
 from motkit.schema import EVENTS
 from motkit.store import write_store
 from motkit.watch import Watch, watch, watch_series
 from motkit.watch_counts import COVERAGE, DailySeries
+from motkit.watch_promises import timing_series
 from motkit.watch_validation import validate_watch
 
 ROOT = Path(__file__).parent.parent
@@ -262,6 +264,18 @@ def test_a_store_and_its_events_in_any_order_are_watched_alike(tmp_path: Path) -
     plain = watch(log)
     for other in (write_store(log, tmp_path / "store"), log.sample(fraction=1, shuffle=True, seed=1).lazy()):
         assert watch(other).chart.equals(plain.chart)
+
+
+def test_what_is_expected_of_open_cases_is_the_same_number_in_any_order_of_the_cases() -> None:
+    rng, begin = np.random.default_rng(7), datetime(2026, 3, 2, tzinfo=UTC)
+    rows = []
+    for day, took in zip(rng.uniform(0, 60, 3000), rng.exponential(1.5, 3000), strict=True):
+        at, used = begin + timedelta(days=day), min(took, 3.0)
+        rows.append(("parcel", "ann", at, at + timedelta(days=3), at + timedelta(days=used), "kept", used / 3, int(took < 3)))
+    cases = pl.DataFrame(rows, schema=CASES, orient="row")
+    first, *others = (timing_series(cases.sample(fraction=1, shuffle=True, seed=seed), None, date(2026, 3, 2), 70, "UTC", 70) for seed in range(12))
+    assert first.of.sum() > 1000
+    assert all((other.of == first.of).all() and (other.seen == first.seen).all() for other in others)
 
 
 def test_the_module_is_a_function_whichever_is_imported_first() -> None:

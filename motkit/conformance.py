@@ -104,7 +104,8 @@ def variant_shares(
     most: int = 20,  # variants of each scope; the rest is one bucket
 ) -> pl.DataFrame:  # `scope, rank, variant, kind, way, n` (all), `units, customers, share, ci_low, ci_high, left_after, went_to`
     """Rank the real paths of each scope, the most frequent first, and say where they leave the plan."""
-    counts = judged.group_by("scope", "variant", "kind", "way", "followed", "path").agg(units=pl.len()).sort("scope", "units", "variant", descending=[False, True, False])
+    counts = judged.group_by("scope", "variant", "kind", "way", "followed", "path").agg(units=pl.len())
+    counts = counts.sort("scope", pl.col("units").cast(pl.Int64).neg(), "variant", "kind", "way", "followed")
     ranked = counts.with_columns(rank=pl.col("units").cum_count().over("scope"))
     far, names = pl.col("followed"), pl.col("path")
     left = pl.col("kind") == "unplanned"

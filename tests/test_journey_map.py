@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motkit.conformance import judge_path
+from motkit.conformance import judge_path, variant_shares
 from motkit.errors import DesignError, SchemaError
 from motkit.events import read_events
 from motkit.journey_map import JourneyMap, map_journey
@@ -114,6 +114,17 @@ def make_map(drawn: list[tuple[str, int, str]], journey: Journey) -> JourneyMap 
             map_journey(make_events(drawn), journey)
         return None
     return map_journey(make_events(drawn), journey)
+
+
+def test_paths_as_frequent_as_each_other_are_ranked_alike_in_any_order_of_rows() -> None:
+    kinds = (("planned", "plan", 3), ("cut short", "plan", 2), ("on the way", "plan", 2), ("on the way", "second", 2), ("unplanned", "second", 1))
+    rows = [("journey", f"c{n % 40}", n, "ab"[n % 2], *kinds[n % 5], ["a", "b", "c"]) for n in range(200)]
+    names = ["scope", "customer_id", "cycle", "variant", "kind", "way", "followed", "path"]
+    judged = pl.DataFrame(rows, schema=names, orient="row").with_columns(persona=pl.lit(""), month=pl.lit("2026-03"))
+    first, *others = (variant_shares(judged.sample(fraction=1, shuffle=True, seed=seed)) for seed in range(10))
+    assert first.height == 10
+    assert first["units"].to_list() == [20] * 10
+    assert all(other.equals(first) for other in others)
 
 
 @given(logs, st.randoms())

@@ -1,6 +1,8 @@
 from . import survival as survival
 from . import watch as watch
+from .advocates import Advocates, find_advocates
 from .assignment import Assignment, assign_actions
+from .attention import fold_pings
 from .broken_promises import cost_of_breaking, judge_equivalence
 from .candidates import Pattern, find_pattern, propose_candidates
 from .card import CustomerCard, customer_card
@@ -13,6 +15,7 @@ from .decider import Decider
 from .decision import Decision, Score
 from .detection import detect_triggers, still_wanted
 from .engagement import engagement_signals, score_engagement
+from .engagement_hazard import EngagementHazard, fit_engagement_hazard
 from .engagement_model import EngagementModel, fit_engagement
 from .erasure import erase
 from .events import EventLog, read_events
@@ -64,7 +67,7 @@ from .profiles import profiles_at, read_profiles
 from .promise_outcomes import promise_cases
 from .promise_register import Promise, Promises, read_promises
 from .promises import check_promises, reaction_promise, waiting_times
-from .qini import qini
+from .qini_curves import qini
 from .repeat_buying import fit_bgnbd, rfm
 from .report import write_report
 from .rollout import Programme
@@ -86,6 +89,8 @@ from .tidying import bundle_rare, conversation_table, fold_lifecycle
 from .trigger_stream import TriggerStream
 from .triggers import read_triggers
 from .uplift_models import Uplift, uplift
+from .visit_hours import visit_clock
+from .whole_visit import last_page_versus_whole
 from .xes import write_xes
 
 __version__: str
@@ -94,12 +99,14 @@ __all__ = [
     "EVENTS",
     "ONBOARDING",
     "SESSIONS",
+    "Advocates",
     "Assignment",
     "Comparison",
     "CustomerCard",
     "CustomerTable",
     "Decider",
     "Decision",
+    "EngagementHazard",
     "EngagementModel",
     "EventLog",
     "FrequencyResponse",
@@ -156,12 +163,15 @@ __all__ = [
     "erase",
     "evaluate_intents",
     "explore_moments",
+    "find_advocates",
     "find_moments",
     "find_pattern",
     "find_threshold",
     "fit_bgnbd",
     "fit_engagement",
+    "fit_engagement_hazard",
     "fold_lifecycle",
+    "fold_pings",
     "follow_customers",
     "follow_personas",
     "follow_up",
@@ -171,6 +181,7 @@ __all__ = [
     "holdout",
     "judge_equivalence",
     "last_login",
+    "last_page_versus_whole",
     "lifecycle_states",
     "lint_policy",
     "list_formats",
@@ -236,6 +247,7 @@ __all__ = [
     "time_to_convert",
     "transitions",
     "uplift",
+    "visit_clock",
     "waiting_times",
     "watch",
     "watch_personas",

@@ -17,7 +17,7 @@ from .engagement_model import EngagementModel, fit_engagement
 from .errors import StatisticalWarning
 from .index_sensitivity import score_sensitivity
 from .repeat_buying import buying_summary, fit_bgnbd, rfm
-from .visit_clock import visit_clock
+from .visit_hours import visit_clock
 from .whole_visit import last_page_versus_whole
 from .workbench import Bench, Stage, Tables, match_events
 

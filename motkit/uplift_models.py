@@ -16,7 +16,7 @@ from scipy.special import expit, ndtri
 
 from .curves import Array
 from .errors import DesignError, SettingError
-from .qini import Qini, qini, read_test
+from .qini_curves import Qini, qini, read_test
 
 # %% ../nbs/60_measure/611_uplift_models.ipynb #aff46e95
 METHODS = ("two-model", "interaction")

@@ -17,7 +17,7 @@ from motkit.sessions import split_sessions
 from motkit.settings import Settings, read_settings
 from motkit.simulate import Simulation, simulate_customers
 from motkit.study import DEMO_SETTINGS, Study, run_study
-from motkit.visit_clock import visit_clock
+from motkit.visit_hours import visit_clock
 from motkit.whole_visit import last_page_versus_whole
 
 

@@ -118,6 +118,11 @@ def test_every_public_name_can_be_imported() -> None:
         assert getattr(motkit, name) is not None
 
 
+def test_a_public_name_is_not_also_a_module() -> None:
+    both = {"survival", "watch"}  # the first is a module for users, the second can be called (see the decision records)
+    assert {name for name in motkit.__all__ if (ROOT / "motkit" / f"{name}.py").exists()} <= both
+
+
 def test_importing_motkit_is_quick_and_light() -> None:
     code = f"import sys, time; t = time.process_time(); import motkit; print(time.process_time() - t); print([m for m in {HEAVY} if m in sys.modules])"
     seconds, heavy = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.splitlines()

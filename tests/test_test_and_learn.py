@@ -15,7 +15,7 @@ from motkit.errors import DesignError, SettingError, StudyError
 from motkit.frequency import _isotonic, frequency_response
 from motkit.holdouts import holdout, merge_holdouts
 from motkit.off_policy import off_policy_value
-from motkit.qini import qini
+from motkit.qini_curves import qini
 from motkit.rollout import Programme, RolloutStage, add_stage, read_programme, write_programme
 from motkit.uplift_models import uplift
 

@@ -36,6 +36,7 @@ from .ledger import Ledger
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
 from .looks import confidence_sequence, plan_looks
+from .made_contacts import simulate_contacts
 from .moment_register import Moment, propose_register, read_moments, write_moments
 from .moment_times import LeakageError
 from .moment_triage import explore_moments
@@ -78,7 +79,6 @@ from .schema import EVENTS, ONBOARDING, SESSIONS, check_table
 from .sessions import session_table, split_sessions, weekly_sessions
 from .settings import Settings, read_settings
 from .simulate import Simulation, simulate_customers
-from .simulate_contacts import simulate_contacts
 from .small_cells import hide_small_cells
 from .sources import read_source
 from .store import Store, open_store, write_store

@@ -34,7 +34,7 @@ from .schema import UTC as UTC_TIME
 from .schema import check_table
 from .settings import DecisionSettings, EngagementSettings, JourneySettings, MomentSettings, OnboardingSettings, PersonaSettings, PromiseSettings, Settings, TriggerSettings
 from .simulate import DEMO_CUSTOMERS, DEMO_SEED, simulate_customers
-from .simulate_contacts import simulate_contacts
+from .made_contacts import simulate_contacts
 from .stages import STAGES
 from .store import Store, open_store, write_store
 from .workbench import Bench, Stage, Tables

@@ -10,11 +10,11 @@ from scipy.special import expit
 
 import motkit
 from motkit.errors import FewEventsWarning, SchemaError
+from motkit.made_contacts import SimulatedContacts, simulate_contacts
 from motkit.offer_scores import ACCEPTED, add_counts, fit_drawn, fit_offers, read_past, replay_scores, score_offers
 from motkit.offers import Offers, read_offers
 from motkit.policy import read_policy
 from motkit.policy_lint import lint_policy
-from motkit.made_contacts import SimulatedContacts, simulate_contacts
 
 DEMO = Path(motkit.__file__).parent / "demo"
 START, END = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)

@@ -25,7 +25,7 @@ from .followed import follow_customers
 from .formats import describe_format, list_formats
 from .frequency import FrequencyResponse, frequency_response
 from .funnels import funnel, time_to_convert
-from .holdouts import holdout
+from .holdouts import deal_arms, holdout
 from .identity import Identities, last_login, stitch_identities
 from .influence import step_influence
 from .intents import evaluate_intents, read_intents
@@ -157,6 +157,7 @@ __all__ = [
     "cost_of_breaking",
     "customer_card",
     "customer_table",
+    "deal_arms",
     "describe_format",
     "detect_triggers",
     "engagement_signals",

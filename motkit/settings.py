@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['Names', 'Instant', 'FilePath', 'StudySettings', 'SessionSettings', 'EngagementSettings', 'OnboardingSettings',
            'IdentitySettings', 'JourneySettings', 'TriggerSettings', 'PromiseSettings', 'WatchSettings',
-           'MomentSettings', 'PersonaSettings', 'DecisionSettings', 'Settings', 'read_settings']
+           'MomentSettings', 'PersonaSettings', 'DecisionSettings', 'ExperimentSettings', 'TextSettings', 'Settings',
+           'read_settings']
 
 # %% ../nbs/00_ground/01_settings.ipynb #46b5b571
 import configparser
@@ -196,6 +197,33 @@ class DecisionSettings:
     prior: Annotated[float, Field(gt=0, lt=1)] = 0.02  # share of offers accepted, where nothing is known
     exact_up_to: Annotated[int, Field(ge=0)] = 10_000  # candidates up to which the assignment is solved exactly
 
+# %% ../nbs/00_ground/01_settings.ipynb #470f2473
+@dataclass(frozen=True, config=_CONFIG)
+class ExperimentSettings:
+    """A test that chance dealt: who got which arm, and what came of it."""
+
+    arm: str = ""  # column of profiles with each customer's arm; empty: dealt by `salt`, or no test
+    salt: str = ""  # name under which arms were dealt by hash (`motkit.holdouts.deal_arms`), with `shares`
+    shares: Names = ()  # meant share of each arm, as control=1, mail=1; empty: all alike
+    control: str = "control"  # the arm that the others are compared with
+    start: Names = ()  # events from which on a customer is followed; empty: `start` of [onboarding], or the first event
+    outcome: Names = ()  # events that are the outcome; empty: no test
+    outcome_within_days: Annotated[float, Field(gt=0)] = 28.0  # from the start
+    kind: Literal["rate", "count", "mean", "time"] = "rate"  # whether, how often, how much (sum of `value`), or when it came
+    cluster: str = ""  # column of profiles: what chance dealt, if not single customers, such as the household
+    covariate: str = ""  # column of profiles: a number from before the test, which makes intervals narrower
+    features: Names = ()  # columns of profiles, known before, by which those who respond are looked for; empty: nobody is
+    cap: str = ""  # column of profiles: most contacts that the customer may get, dealt by chance; empty: none
+    contacts: Names = ()  # events that are contacts, for a curve of what goes with them where no cap was dealt
+
+
+@dataclass(frozen=True, config=_CONFIG)
+class TextSettings:
+    """What customers say in their own words."""
+
+    column: str = ""  # column of the log with sentences; empty: none
+    method: Literal["rules", "meaning"] = "rules"  # how intents are read; 'meaning' needs the extra `text`
+
 # %% ../nbs/00_ground/01_settings.ipynb #b4420002
 @dataclass(frozen=True, config=_CONFIG)
 class Settings:
@@ -213,6 +241,8 @@ class Settings:
     watch: WatchSettings = field(default_factory=WatchSettings)
     identity: IdentitySettings = field(default_factory=IdentitySettings)
     decisions: DecisionSettings = field(default_factory=DecisionSettings)
+    experiments: ExperimentSettings = field(default_factory=ExperimentSettings)
+    text: TextSettings = field(default_factory=TextSettings)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
         """All values by section and name, ready for JSON."""

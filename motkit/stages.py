@@ -9,6 +9,7 @@ __all__ = ['STAGES']
 from .decision_stages import DECISION_STAGES
 from .engagement_stages import ENGAGEMENT_STAGES
 from .journey_stages import JOURNEY_STAGES, MAP_STAGES
+from .experiment_stages import EXPERIMENT_STAGES
 from .identity_stages import IDENTITY_STAGES
 from .loyalty_stages import LOYALTY_STAGES, SESSION_STAGES
 from .promise_stages import PROMISE_STAGES
@@ -18,4 +19,4 @@ from .trigger_stages import TRIGGER_STAGES
 from .workbench import Stage
 
 # %% ../nbs/65_study/649_stages.ipynb #a3000003
-STAGES: tuple[Stage, ...] = (*SESSION_STAGES, *ENGAGEMENT_STAGES, *LOYALTY_STAGES, *PERSONA_STAGES, *JOURNEY_STAGES, *PROMISE_STAGES, *MOMENT_STAGES, *MAP_STAGES, *TRIGGER_STAGES, *IDENTITY_STAGES, *DECISION_STAGES)
+STAGES: tuple[Stage, ...] = (*SESSION_STAGES, *ENGAGEMENT_STAGES, *LOYALTY_STAGES, *PERSONA_STAGES, *JOURNEY_STAGES, *PROMISE_STAGES, *MOMENT_STAGES, *MAP_STAGES, *TRIGGER_STAGES, *IDENTITY_STAGES, *DECISION_STAGES, *EXPERIMENT_STAGES)

@@ -32,7 +32,7 @@ from .identity_stages import stitch_log
 from .offers import read_offers
 from .schema import UTC as UTC_TIME
 from .schema import check_table
-from .settings import DecisionSettings, EngagementSettings, JourneySettings, MomentSettings, OnboardingSettings, PersonaSettings, PromiseSettings, Settings, TriggerSettings
+from .settings import DecisionSettings, EngagementSettings, ExperimentSettings, JourneySettings, MomentSettings, OnboardingSettings, PersonaSettings, PromiseSettings, Settings, TextSettings, TriggerSettings
 from .simulate import DEMO_CUSTOMERS, DEMO_SEED, simulate_customers
 from .made_contacts import simulate_contacts
 from .stages import STAGES
@@ -431,9 +431,14 @@ DEMO_SETTINGS = Settings(
     triggers=TriggerSettings(file=_DEMO / "triggers.toml"),
     promises=PromiseSettings(file=_DEMO / "promises.toml"),
     decisions=DecisionSettings(policy=_DEMO / "policy.toml", offers=_DEMO / "offers.toml"),
+    experiments=ExperimentSettings(  # dealt by hash; nothing was done with the arms, so that a difference would be a false alarm
+        salt="demo: two alike", shares=("control=1", "nothing_done=1"), start=("sign_up",), outcome=("purchase",),
+        features=("plan", "product_complexity", "acquisition_channel"), contacts=("email_sent", "sms_sent"),
+    ),
+    text=TextSettings(column="text"),
 )
 
-
+# %% ../nbs/65_study/65_study.ipynb #2234e303
 def run_demo(
     out: str | Path,  # the study's folder
     customers: int = DEMO_CUSTOMERS,  # how many to simulate

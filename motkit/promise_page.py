@@ -6,7 +6,7 @@
 __all__ = ['PROMISE', 'CHART', 'PROMISES_PAGE', 'WATCH_PAGE']
 
 # %% ../nbs/70_show/754_promise_page.ipynb #7b671aaa
-from . import promise_plots, promise_views, watch_views
+from . import complaint_views, promise_plots, promise_views, watch_views
 from .page_parts import Choice, Look, PagePlan
 
 # %% ../nbs/70_show/754_promise_page.ipynb #53632b4d
@@ -23,6 +23,10 @@ PROMISES_PAGE = PagePlan(
         Look(promise_views.broken_promises, promise_plots.plot_broken_promises, width=6, height=230),
         Look(promise_views.promise_by_week, promise_plots.plot_promise_by_week, width=8, choices=(PROMISE,)),
         Look(promise_views.promise_by_segment, promise_plots.plot_promises_kept, width=4, choices=(PROMISE,), height=230),
+        Look(complaint_views.complaints_kept, promise_plots.plot_promises_kept, width=6, height=190),
+        Look(complaint_views.complaint_loyalty, promise_plots.plot_broken_promises, width=6, height=190),
+        Look(complaint_views.reactions_in_time, promise_plots.plot_promises_kept, width=6, height=190),
+        Look(complaint_views.complaint_way, width=6),
     ),
 )
 
@@ -34,6 +38,7 @@ WATCH_PAGE = PagePlan(
     looks=(
         Look(watch_views.changes_flagged, promise_plots.plot_changes_flagged, height=270),
         Look(watch_views.watched_chart, promise_plots.plot_watched_chart, choices=(CHART,)),
+        Look(watch_views.threshold_by_quarter, promise_plots.plot_threshold_by_quarter, height=230),
         Look(watch_views.reports_changed),
     ),
 )

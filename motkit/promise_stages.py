@@ -16,6 +16,7 @@ from .promise_outcomes import promise_cases
 from .promise_register import Promise, Promises, read_promises
 from .promises import attainment, waiting_times
 from .schema import check_table
+from .threshold_drift import watch_thresholds
 from .watch import Watch, watch
 from .workbench import Bench, Stage, Tables, match_events
 
@@ -145,8 +146,29 @@ def _make_watch(bench: Bench) -> Tables:
         "watch_summary": _summarise(found),
     }
 
+# %% ../nbs/65_study/6442_promise_stages.ipynb #285dd9fd
+_QUARTER = ("quarter", "n", "events", "day", "ci_low", "ci_high", "hazard_ratio")
+
+
+def _make_quarters(bench: Bench) -> Tables:
+    """The threshold of each quarter of sign-ups, and whether it has moved. Raises `DesignError` for a single quarter."""
+    if "onboarding" not in bench.tables():
+        raise DesignError("threshold_quarters", "there is no onboarding table", "Mend [onboarding] in the settings first.")
+    chosen, study = bench.settings.onboarding, bench.settings.study
+    marks = match_events(chosen.start, bench.store.known_events, "[onboarding] start")
+    starts = bench.events if marks is None else bench.events.filter(pl.col("event").is_in(marks))
+    first = starts.group_by("customer_id").agg(started=pl.col("timestamp").min())
+    table = bench.scan("onboarding").join(first, on="customer_id").sort("customer_id").collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StatisticalWarning)
+        found = watch_thresholds(table, strata=list(chosen.strata or chosen.by), seed=study.seed, confidence=study.confidence)
+    ends = (min(found.common_days), max(found.common_days)) if found.common_days else (None, None)
+    common = {name: pl.lit(day, pl.Float64) for name, day in zip(("common_from", "common_to"), ends, strict=True)}
+    return {"threshold_quarters": found.quarters.select(*_QUARTER, moved=pl.lit(found.moved, pl.Boolean), **common)}
+
 # %% ../nbs/65_study/6442_promise_stages.ipynb #ebb61f3e
 PROMISE_STAGES = (
     Stage("promises", (), ("study", "sessions", "onboarding", "promises"), _make_promises),
+    Stage("threshold_quarters", ("onboarding",), ("study", "sessions", "onboarding"), _make_quarters),
     Stage("watch", ("promises",), ("sessions", "onboarding", "promises", "watch"), _make_watch),
 )

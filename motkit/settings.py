@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['Names', 'Instant', 'FilePath', 'StudySettings', 'SessionSettings', 'EngagementSettings', 'OnboardingSettings',
            'IdentitySettings', 'JourneySettings', 'TriggerSettings', 'PromiseSettings', 'WatchSettings',
-           'MomentSettings', 'PersonaSettings', 'DecisionSettings', 'ExperimentSettings', 'TextSettings', 'Settings',
-           'read_settings']
+           'ComplaintSettings', 'MomentSettings', 'PersonaSettings', 'DecisionSettings', 'ExperimentSettings',
+           'TextSettings', 'Settings', 'read_settings']
 
 # %% ../nbs/00_ground/01_settings.ipynb #46b5b571
 import configparser
@@ -155,6 +155,24 @@ class WatchSettings:
     baseline_days: Annotated[int, Field(ge=28)] = 90  # first days of the log, with which later ones are compared
     days_between_false_alarms: Annotated[float, Field(ge=2)] = 365.0  # on all charts together, if nothing has changed
 
+# %% ../nbs/00_ground/01_settings.ipynb #7da7836a
+@dataclass(frozen=True, config=_CONFIG)
+class ComplaintSettings:
+    """What happens after a complaint, and how fast we react to moments."""
+
+    complaint: Names = ()  # events that are a complaint; empty: none are looked at
+    answered: Names = ()  # events that answer one
+    resolved: Names = ()  # events that resolve one
+    answer_hours: Annotated[float, Field(gt=0)] = 24.0  # within which one is to be answered
+    resolve_days: Annotated[float, Field(gt=0)] = 7.0  # within which one is to be resolved
+    contacts: Names = ()  # events by which a customer comes again; empty: the complaint itself
+    transfers: Names = ()  # events by which a customer is handed on
+    holds: Names = ()  # events whose `duration_s` is time spent waiting or talking
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.02  # difference of shares lost that is too small to matter, stated beforehand
+    moments: Names = ()  # events that ask for a reaction of ours; empty: none are looked at
+    reactions: Names = ()  # events of ours that are a reaction
+    react_hours: Annotated[float, Field(gt=0)] = 72.0  # within which we are to react
+
 # %% ../nbs/00_ground/01_settings.ipynb #d0070013
 @dataclass(frozen=True, config=_CONFIG)
 class MomentSettings:
@@ -238,6 +256,7 @@ class Settings:
     moments: MomentSettings = field(default_factory=MomentSettings)
     triggers: TriggerSettings = field(default_factory=TriggerSettings)
     promises: PromiseSettings = field(default_factory=PromiseSettings)
+    complaints: ComplaintSettings = field(default_factory=ComplaintSettings)
     watch: WatchSettings = field(default_factory=WatchSettings)
     identity: IdentitySettings = field(default_factory=IdentitySettings)
     decisions: DecisionSettings = field(default_factory=DecisionSettings)

@@ -32,7 +32,7 @@ from .identity_stages import stitch_log
 from .offers import read_offers
 from .schema import UTC as UTC_TIME
 from .schema import check_table
-from .settings import DecisionSettings, EngagementSettings, ExperimentSettings, JourneySettings, MomentSettings, OnboardingSettings, PersonaSettings, PromiseSettings, Settings, TextSettings, TriggerSettings
+from .settings import ComplaintSettings, DecisionSettings, EngagementSettings, ExperimentSettings, JourneySettings, MomentSettings, OnboardingSettings, PersonaSettings, PromiseSettings, Settings, TextSettings, TriggerSettings
 from .simulate import DEMO_CUSTOMERS, DEMO_SEED, simulate_customers
 from .made_contacts import simulate_contacts
 from .stages import STAGES
@@ -430,6 +430,10 @@ DEMO_SETTINGS = Settings(
     personas=PersonaSettings(ignore=_COMPANY),
     triggers=TriggerSettings(file=_DEMO / "triggers.toml"),
     promises=PromiseSettings(file=_DEMO / "promises.toml"),
+    complaints=ComplaintSettings(
+        complaint=("support_call",), answered=("callback_promised", "called_back", "problem_solved"), resolved=("called_back", "problem_solved"),
+        holds=("support_call",), moments=("support_call", "payment_failed", "wrong_item_received"), reactions=("callback_promised", "called_back", "setup_help"),
+    ),
     decisions=DecisionSettings(policy=_DEMO / "policy.toml", offers=_DEMO / "offers.toml"),
     experiments=ExperimentSettings(  # dealt by hash; nothing was done with the arms, so that a difference would be a false alarm
         salt="demo: two alike", shares=("control=1", "nothing_done=1"), start=("sign_up",), outcome=("purchase",),

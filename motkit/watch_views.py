@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KIND_WORDS', 'say_change', 'name_chart', 'changes_flagged', 'list_charts', 'say_chart', 'watched_chart',
-           'reports_changed']
+           'reports_changed', 'threshold_by_quarter']
 
 # %% ../nbs/70_show/7141_watch_views.ipynb #d745f0ca
 import re
@@ -147,3 +147,28 @@ def reports_changed(
     parts = "; ".join(f"{say_segment(row['segment'])} {row['what']} {row['since']}" for row in shown.head(4).iter_rows(named=True))
     footing = f"n = {say_many(table.height, 'stretch', 'stretches')} in which 20 or more active customers were to be expected and none came, as of {as_of_day(study)}."
     return View(name, title, f"{parts}. On these days the charts leave the segment out.", shown, footing)
+
+# %% ../nbs/70_show/7141_watch_views.ipynb #5753ed1a
+def threshold_by_quarter(
+    study: StudyTables,  # an open study
+) -> View:  # table: quarter, n, events, day, ci_low, ci_high, hazard_ratio, hidden
+    """The day by which customers had better be onboarded, searched anew for the sign-ups of each quarter, and whether it has moved."""
+    name, title, small = "threshold_by_quarter", "Has the onboarding threshold moved?", min_cell_of(study)
+    rows = _read(study, "threshold_quarters")
+    if not rows.height:
+        return View(name, title, "", pl.DataFrame(), "", "The log has the sign-ups of one quarter only, or no threshold could be searched for.")
+    few = pl.when((pl.col("n") < small) | (pl.col("events") < small)).then(pl.lit(f"fewer than {small}")).otherwise(pl.lit(""))
+    values = ("n", "events", "day", "ci_low", "ci_high", "hazard_ratio")
+    table = rows.with_columns(hidden=few).with_columns(pl.when(pl.col("hidden") == "").then(column).alias(column) for column in values)
+    known, about = table.drop_nulls("day"), rows.row(0, named=True)
+    if about["moved"] is None or not known.height:
+        return View(name, title, "", table.drop("moved", "common_from", "common_to"), "", "Fewer than two quarters have enough customers who left to compare thresholds.")
+    days = "; ".join(f"{row['quarter']}: day {row['day']:g} ({row['ci_low']:g} to {row['ci_high']:g})" for row in known.iter_rows(named=True))
+    said = "The threshold has moved: no day fits all quarters." if about["moved"] else f"No sign that it has moved: days {about['common_from']:g} to {about['common_to']:g} fit all quarters."
+    small_n = int((table["hidden"] != "").sum())
+    footing = join_sentences(
+        f"n = {say_count(float(known['n'].sum()))} customers, {say_count(float(known['events'].sum()))} of whom left, as of {as_of_day(study)}; lines are the days that each quarter's data allow.",
+        "Where best days differ and the lines overlap, chance will do.", f"{say_many(small_n, 'quarter')} with fewer than {small} customers, or who left, {'is' if small_n == 1 else 'are'} hidden." if small_n else "",
+    )  # fmt: skip
+    brief = table.select("quarter", "day", pl.col("ci_low").cast(pl.Int64).alias("from day"), pl.col("ci_high").cast(pl.Int64).alias("to day"), "n", pl.col("events").alias("left"), "hidden")
+    return View(name, title, f"{said} {days}.", table.drop("moved", "common_from", "common_to"), footing, brief=brief)

@@ -26,6 +26,7 @@ from .formats import describe_format, list_formats
 from .frequency import FrequencyResponse, frequency_response
 from .funnels import funnel, time_to_convert
 from .holdouts import deal_arms, holdout
+from .holdouts import holdout, merge_holdouts
 from .identity import Identities, last_login, stitch_identities
 from .influence import step_influence
 from .intents import evaluate_intents, read_intents
@@ -191,6 +192,7 @@ __all__ = [
     "match_paths",
     "match_personas",
     "measure_complaints",
+    "merge_holdouts",
     "off_policy_value",
     "onboarding_curve",
     "onboarding_table",

@@ -142,6 +142,18 @@ def _apply(self: _Told, events: pl.DataFrame | pl.LazyFrame) -> pl.LazyFrame:
     rows = rows.with_columns(source_customer_id=pl.col("source_customer_id") if first else old, customer_id=pl.coalesce(*found, old))
     return rows.drop(found).select(*(has.names() if "customer_id" in has else ["customer_id", *has.names()]), *([] if first else ["source_customer_id"]))
 
+# %% ../nbs/10_record/123_identity.ipynb #3fa1c9d2
+def _name_merged(self: _Told, key: str) -> pl.DataFrame:
+    """The values of a key, or of all, and the customer of each. Raises `SettingError` where one text would be two customers."""
+    if key and key not in self.evidence.keys:
+        raise SettingError("merged_ids", f"key = {key!r} is none of the keys", f"The keys are {list(self.evidence.keys)}.")
+    named = self.clusters.filter(pl.lit(not key) | (pl.col("key") == key)).select(customer_id="value", into="customer_id").unique()
+    twice = named["customer_id"].is_duplicated()
+    if twice.any():
+        fault = f"{named.filter(twice)['customer_id'].n_unique()} values stand under several keys and are different customers there"
+        raise SettingError("merged_ids", fault, f"Give the key that the ids are values of: key= one of {list(self.evidence.keys)}.")
+    return named.sort("customer_id")
+
 # %% ../nbs/10_record/123_identity.ipynb #be40b2fd
 def _count(self: _Told) -> pl.DataFrame:
     """One row: values, customers, links used and refused, the largest cluster, values that name nobody, decisions."""
@@ -164,6 +176,13 @@ class _KnownAt(_Told):
     def apply(self, events: pl.DataFrame | pl.LazyFrame) -> pl.LazyFrame:
         """The events with one `customer_id` a person, earlier ones too; `source_customer_id` keeps the old one."""
         return _apply(self, events)
+
+    def merged_ids(self, key: str = "") -> pl.DataFrame:
+        """Every id and the one customer that it became, `customer_id` and `into`, as `merge_holdouts` takes them.
+
+        The ids are values of `key`, or of any key. Raises `SettingError` where an id could be two customers.
+        """
+        return _name_merged(self, key)
 
     @cached_property
     def counts(self) -> pl.DataFrame:

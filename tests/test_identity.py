@@ -221,3 +221,32 @@ def test_wrong_keys_and_limits_are_told_all_at_once() -> None:
         stitch_identities(log, ["cookie"], one_per_customer=["x"], max_cluster=1, level="wild")  # type: ignore[arg-type]
     with pytest.raises(SettingError, match="ignore= names"):
         stitch_identities(log, ["cookie"], ignore={"phone": ["1"]})
+
+
+def test_a_customer_whose_ids_are_merged_stays_held_out_and_is_free_again_when_the_merge_is_taken_back() -> None:
+    log = as_log([("c1", None, None), ("c2", "ann", None), ("c3", None, None)])
+    people = stitch_identities(log, KEYS)
+    dealt = pl.DataFrame({"customer_id": ["c1", "c2", "c3", "elsewhere"], "held_out": ["mail", None, None, "all"]})
+    before = motkit.merge_holdouts(dealt, people.merged_ids("cookie"), ["all", "mail"])
+    assert before.rows() == [("ann", None, False), ("c1", "mail", False), ("c3", None, False), ("elsewhere", "all", False)]
+    one = people.merge("c1", "ann", at=START + timedelta(days=2))
+    assert motkit.merge_holdouts(dealt, one.merged_ids(), ["all", "mail"]).rows() == [("ann", "mail", True), ("c3", None, False), ("elsewhere", "all", False)]
+    assert one.replay(one.decisions.clear()).merged_ids().equals(people.merged_ids())
+
+
+def test_merged_ids_name_the_same_customers_as_the_stitched_events() -> None:
+    log = as_log([(f"c{n % 7}", f"u{n % 3}" if n % 2 else None, None) for n in range(40)])
+    people = stitch_identities(log, KEYS)
+    seen = people.apply(log).select(customer_id="cookie", into="customer_id").unique().collect()
+    merged = people.merged_ids("cookie")
+    assert merged["customer_id"].is_unique().all()
+    logged_in = seen.join(merged, on=["customer_id", "into"], how="semi")["customer_id"].n_unique()
+    assert logged_in == merged.height
+    assert stitch_identities(log.head(0), KEYS).merged_ids().is_empty()
+
+
+def test_an_id_that_could_be_two_customers_is_refused_until_its_key_is_told() -> None:
+    people = stitch_identities(as_log([("7", "ann", None), ("c2", "7", None)]), KEYS)
+    with pytest.raises(SettingError, match=r"1 values stand under several keys.*\n?.*key="):
+        people.merged_ids()
+    assert people.merged_ids("cookie").rows() == [("7", "ann"), ("c2", "7")]

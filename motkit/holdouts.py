@@ -48,7 +48,7 @@ def deal_arms(
 # %% ../nbs/60_measure/604_holdouts.ipynb #ae8af569
 def merge_holdouts(
     dealt: pl.DataFrame,  # of `holdout`
-    merged: pl.DataFrame,  # `customer_id` (before) and `into` (the one customer)
+    merged: pl.DataFrame,  # `customer_id` (before) and `into` (the one customer), of `Identities.merged_ids`
     levels: Sequence[str],  # from the widest on, as in `holdout`
 ) -> pl.DataFrame:  # one row per customer: `customer_id, held_out, mixed` (ids of different levels)
     """Keep the widest holdout of the ids that became one customer. Raises `SettingError` for a level that is not named."""

@@ -25,8 +25,7 @@ from .followed import follow_customers
 from .formats import describe_format, list_formats
 from .frequency import FrequencyResponse, frequency_response
 from .funnels import funnel, time_to_convert
-from .holdouts import deal_arms, holdout
-from .holdouts import holdout, merge_holdouts
+from .holdouts import deal_arms, holdout, merge_holdouts
 from .identity import Identities, last_login, stitch_identities
 from .influence import step_influence
 from .intents import evaluate_intents, read_intents

@@ -24,6 +24,8 @@ PERSONA_PAGE = PagePlan(
         Look(persona_views.persona_stability, persona_plots.plot_persona_stability, width=6, height=260),
         Look(persona_views.persona_places, persona_plots.plot_persona_places, width=7, height=420),
         Look(persona_views.persona_number, persona_plots.plot_persona_number, width=5),
+        Look(persona_views.persona_promises),
+        Look(persona_views.persona_changes),
     ),
 )
 

@@ -21,13 +21,22 @@ from .workbench import Bench, Stage, Tables, match_events
 _STARTS = 5  # of a fit; the study refits some hundred times
 
 
+def _let_in(entries: tuple[str, ...]) -> dict[str, str]:
+    """Protected columns that may be used, with the recorded reason of each."""
+    return {name.strip(): reason.strip() for name, _, reason in (entry.partition(":") for entry in entries)}
+
+
 def _customers(bench: Bench) -> CustomerTable:
     """One row a customer of the study, with what the profiles say."""
     chosen, known = bench.settings.personas, bench.store.known_events
     profiles = bench.scan("profiles").collect().unique("customer_id", keep="first", maintain_order=True) if "profiles" in bench.tables() else None
     ignore = match_events(chosen.ignore, known, "[personas] ignore") or ()
     purchase = tuple(name for name in chosen.purchase if name in known)
-    return customer_table(bench.events, profiles, bench.as_of, purchase, ignore=ignore, protected=chosen.protected)
+    allowed = _let_in(chosen.allow_protected)
+    unknown = [name for name in allowed if profiles is None or name not in profiles.columns]
+    if unknown:
+        raise DesignError("[personas] allow_protected", [f"the profiles have no column `{name}`" for name in unknown], "Type 'column: reason', with semicolons between.")
+    return customer_table(bench.events, profiles, bench.as_of, purchase, ignore=ignore, protected=chosen.protected, allow_protected=allowed)
 
 
 def _build(bench: Bench, customers: CustomerTable) -> Personas:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NOT_SHOWN', 'list_personas', 'persona_figures', 'persona_sizes', 'persona_stability', 'persona_number',
-           'persona_places', 'persona_card', 'persona_audit']
+           'persona_places', 'persona_card', 'persona_promises', 'persona_changes', 'persona_audit']
 
 # %% ../nbs/70_show/711_persona_views.ipynb #1dd56687
 import polars as pl
@@ -60,11 +60,21 @@ def _verdict(study: StudyTables) -> str:
     return str(notes["note"][0]) if notes.height else _NONE
 
 
+def _let_in(study: StudyTables) -> str:
+    """Protected columns that personas are made of, each with the recorded reason."""
+    columns, mark = _read(study, "persona_columns"), "protected, let in: "
+    rows = columns.filter(pl.col("note").str.starts_with(mark)) if columns.height and "note" in columns.columns else pl.DataFrame()
+    if not rows.height:
+        return ""
+    told = "; ".join(f"{say_name(column)} ({note.removeprefix(mark)})" for column, note in rows.select("column", "note").rows())
+    return f" Protected, and let in for a recorded reason: {told}."
+
+
 def _rests_on(study: StudyTables) -> str:
-    """n, of what the personas are made, and as of when."""
+    """n, of what the personas are made, and as of when; protected columns that were let in are named with their reason."""
     who, notes = _read(study, "personas"), _read(study, "persona_notes")
     made = f", {notes['note'][1]}" if notes.height > 1 else ""
-    return f"n = {say_many(who.height, 'customer')}{made}; followed up to {as_of_day(study)}."
+    return f"n = {say_many(who.height, 'customer')}{made}; followed up to {as_of_day(study)}.{_let_in(study)}"
 
 # %% ../nbs/70_show/711_persona_views.ipynb #b5b92734
 _FIGURES = pl.Schema({"figure": pl.String, "value": pl.String, "rests_on": pl.String})
@@ -174,6 +184,26 @@ def _outcome(study: StudyTables, persona: str) -> str:
     row = rows.row(0, named=True)
     return f"{say_interval(row['share'], row['ci_low'], row['ci_high'])} have left by the end of the study, n = {say_count(row['n'])}; associated with the persona, not caused by it"
 
+# %% ../nbs/70_show/711_persona_views.ipynb #df3490d3
+def _shown_promises(study: StudyTables) -> pl.DataFrame:
+    """Promises kept by persona; small personas are hidden, with others so that they cannot be worked out."""
+    table = _read(study, "persona_promises")
+    if not table.height:
+        return table
+    values = [name for name in table.columns if name not in {"promise", "persona", "customers"}]
+    parts = table.filter(pl.col("persona") != "all").partition_by("promise", maintain_order=True)
+    hidden = [hide_small_groups(part, min_cell_of(study), values) for part in parts]
+    everybody = table.filter(pl.col("persona") == "all", pl.col("customers") >= min_cell_of(study)).select("promise", kept_all="kept")
+    return pl.concat(hidden).join(everybody, on="promise", how="left", maintain_order="left") if hidden else table.clear()
+
+
+def _promises(study: StudyTables, persona: str) -> str:
+    """Which share of our promises to a persona is kept, beside everybody's."""
+    table = _shown_promises(study)
+    rows = table.filter(pl.col("persona") == persona, pl.col("kept").is_not_null()) if table.height else table
+    told = rows.select("promise", "kept", "ci_low", "ci_high", "kept_all").rows() if rows.height else []
+    return "; ".join(f"{say_name(name)} {say_interval(kept, low, high)}" + (f", everybody {say_share(usual)}" if usual is not None else "") for name, kept, low, high, usual in told)
+
 # %% ../nbs/70_show/711_persona_views.ipynb #e9e690c4
 def _example(study: StudyTables, persona: str) -> str:
     """One made-up customer in words."""
@@ -205,12 +235,72 @@ def persona_card(
         "channels": _habit(habits, own, "channel", 3, least),
         "hours (UTC)": _habit(habits, own, "hour", 3, least),
         "typical visits": _habit(habits, own, "path", 3, least),
+        "promises kept": _promises(study, own),
         "outcome": _outcome(study, own),
         "made-up example": _example(study, own),
     }
     table = pl.DataFrame([(about, what) for about, what in lines.items() if what], schema=none.schema, orient="row")
     sentence = f"{card['name']}: {say_share(card['share'])} of customers, {card['badge']}."
     return View("persona_card", f"Persona {own}", sentence, table, join_sentences(_rests_on(study), f"Spans are the {interval_name(study)}. The example is drawn from the model; it is no customer."))
+
+# %% ../nbs/70_show/711_persona_views.ipynb #15028b2a
+def persona_promises(
+    study: StudyTables,  # an open study
+) -> View:  # table: promise, persona, kept, ci_low, ci_high, n, customers, still_open, ..., kept_all, hidden
+    """Which share of each promise is kept for each persona; cases still open are censored."""
+    name, title, table = "persona_promises", "Promises kept, persona by persona", _shown_promises(study)
+    known = table.drop_nulls(["kept", "kept_all"]) if table.height else table
+    if not known.height:
+        return View(name, title, "", pl.DataFrame(schema={"promise": pl.String}), "", "No promise was judged by persona. Name a register of promises in the settings: [promises] file.")
+    apart = known.filter((pl.col("ci_high") < pl.col("kept_all")) | (pl.col("ci_low") > pl.col("kept_all"))).with_columns(gap=pl.col("kept") - pl.col("kept_all")).sort("gap")
+    worst = (apart if apart.height else known.sort("kept")).row(0, named=True)
+    span = say_interval(worst["kept"], worst["ci_low"], worst["ci_high"])
+    sentence = f"{say_name(worst['promise']).capitalize()} is kept for {span} of cases of {worst['persona']}, for everybody {say_share(worst['kept_all'])}."
+    sentence += "" if apart.height else " No persona's interval leaves out the share of everybody."
+    labels = dict(_cards(study).select("persona", "label").rows())
+    spans = [None if row["kept"] is None else say_interval(row["kept"], row["ci_low"], row["ci_high"]) for row in table.iter_rows(named=True)]
+    columns = {"promise": [say_name(one) for one in table["promise"]], "persona": [labels.get(one, one) for one in table["persona"]], "kept": spans}
+    usual = [None if share is None else say_share(share) for share in table["kept_all"]]
+    brief = pl.DataFrame(columns | {"everybody": usual}, schema=dict.fromkeys((*columns, "everybody"), pl.String)).hstack(table.select("n", "still_open", "hidden"))
+    footing = join_sentences(
+        f"n = {say_many(int(known['n'].sum()), 'case')}, as of {as_of_day(study)}; spans are the {interval_name(study)}, an open case counts for as long as it was watched.",
+        "Associated with the persona, not caused by it.", say_hidden(table, min_cell_of(study), "group"),
+    )  # fmt: skip
+    return View(name, title, sentence, table, footing, brief=brief)
+
+# %% ../nbs/70_show/711_persona_views.ipynb #ba049888
+_HAPPENED = {
+    "kept": "is the persona it was", "review": "resembles what it was, and should be looked at", "birth": "is new",
+    "death": "is gone", "split": "has split: {other} came out of it", "merge": "is gone, and most of it is in {other} now",
+}  # fmt: skip
+_MEASURES = {"shares": "shares of the personas moved", "log-likelihood fell by": "customers fit the earlier personas worse", "looks": "customers of {persona} look different"}
+
+
+def _changes(ledger: pl.DataFrame, measured: pl.DataFrame) -> list[tuple[str, str, str]]:
+    """Rows of what happened to personas, and of what was measured between the two fits, in words."""
+    rows = [(row["persona"], _HAPPENED.get(row["happened"], row["happened"]).format(other=row["other"] or "another"), row["happened"]) for row in ledger.iter_rows(named=True)]
+    for row in measured.filter("warning").iter_rows(named=True) if measured.height else []:
+        text = _MEASURES.get(row["measure"], row["measure"]).format(persona=row["persona"])
+        rows.append((row["persona"] or "all", f"warning: {text} ({row['value']:.2f}, limit {row['limit']:.2f})", "warning"))
+    return rows
+
+
+def persona_changes(
+    study: StudyTables,  # an open study
+) -> View:  # table: persona, what, happened
+    """What happened to the personas of an earlier study: births, deaths, splits, merges, and warnings, in words."""
+    name, title = "persona_changes", "Since the earlier study"
+    ledger, measured = _read(study, "persona_ledger"), _read(study, "persona_warnings")
+    schema = {"persona": pl.String, "what": pl.String, "happened": pl.String}
+    if not ledger.height:
+        return View(name, title, "", pl.DataFrame(schema=schema), "", "There is no earlier study to compare with. Keep its memory and name it: [personas] before.")
+    table = pl.DataFrame(_changes(ledger, measured), schema=schema, orient="row")
+    nouns = {"birth": ("birth", "births"), "death": ("death", "deaths"), "split": ("split", "splits"), "merge": ("merge", "merges"), "warning": ("warning", "warnings")}
+    told = [say_many(count, *nouns[kind]) for kind in nouns if (count := table.filter(pl.col("happened") == kind).height)]
+    kept = say_many(table.filter(pl.col("happened").is_in(["kept", "review"])).height, "persona")
+    sentence = f"{kept} kept; {', '.join(told) or 'no births, deaths, splits, merges or warnings'}."
+    how = "Personas are matched by what they look like; a warning is a question whether personas should be made anew."
+    return View(name, title, sentence, table, join_sentences(_rests_on(study), how), brief=table.select("persona", "what"))
 
 # %% ../nbs/70_show/711_persona_views.ipynb #c9cb88fe
 def persona_audit(
@@ -225,4 +315,5 @@ def persona_audit(
     sentence = f"Unevenly spread: {said}." if said else "No protected attribute is unevenly spread over personas."
     how = "Shares are of the customers with the attribute's value; flagged is a smallest share below 80% of the largest. That is a question, not a verdict."
     table = audit.filter(pl.col("persona") != "all", pl.col("level") != "all")
-    return View("persona_audit", title, sentence, table, join_sentences(_rests_on(study), how, say_hidden(audit, min_cell_of(study), "cell")))
+    brief = table.with_columns(pl.col("attribute", "level").map_elements(say_name, pl.String))
+    return View("persona_audit", title, sentence, table, join_sentences(_rests_on(study), how, say_hidden(audit, min_cell_of(study), "cell")), brief=brief)

@@ -146,6 +146,31 @@ def _make_watch(bench: Bench) -> Tables:
         "watch_summary": _summarise(found),
     }
 
+# %% ../nbs/65_study/6442_promise_stages.ipynb #21f8c21f
+_BY_PERSONA = pl.Schema({"promise": pl.String, "persona": pl.String, "n": pl.Int64, "customers": pl.Int64} | dict.fromkeys(("kept", "ci_low", "ci_high"), pl.Float64) | dict.fromkeys(("still_open", "broken", "left", "lost"), pl.Int64))
+
+
+def _by_persona(bench: Bench, promise: Promise, who: pl.DataFrame) -> pl.DataFrame:
+    """The share kept of one promise for everybody with a persona ('all'), and for each persona."""
+    cases = promise_cases(bench.events, promise, bench.as_of).join(who, on="customer_id", maintain_order="left")
+    both = pl.concat([cases.with_columns(persona=pl.lit("all")), cases])
+    people = both.group_by("persona").agg(customers=pl.col("customer_id").n_unique().cast(pl.Int64))
+    shares = attainment(both, "persona", _is_at_most(promise), bench.settings.study.confidence)
+    joined = shares.join(people, on="persona", maintain_order="left").with_columns(promise=pl.lit(promise.name))
+    return joined.select(list(_BY_PERSONA)).cast(_BY_PERSONA)
+
+
+def _make_persona_promises(bench: Bench) -> Tables:
+    """Promises kept by persona, where the study has both."""
+    register = _judgeable(bench, _register(bench))
+    if register is None or "personas" not in bench.tables():
+        return {}
+    who = bench.scan("personas").select("customer_id", "persona").collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StatisticalWarning)
+        parts = [_by_persona(bench, promise, who) for promise in register]
+    return {"persona_promises": pl.concat(parts)}
+
 # %% ../nbs/65_study/6442_promise_stages.ipynb #285dd9fd
 _QUARTER = ("quarter", "n", "events", "day", "ci_low", "ci_high", "hazard_ratio")
 
@@ -169,6 +194,7 @@ def _make_quarters(bench: Bench) -> Tables:
 # %% ../nbs/65_study/6442_promise_stages.ipynb #ebb61f3e
 PROMISE_STAGES = (
     Stage("promises", (), ("study", "sessions", "onboarding", "promises"), _make_promises),
+    Stage("persona_promises", ("promises", "personas"), ("study", "sessions", "promises"), _make_persona_promises),
     Stage("threshold_quarters", ("onboarding",), ("study", "sessions", "onboarding"), _make_quarters),
     Stage("watch", ("promises",), ("sessions", "onboarding", "promises", "watch"), _make_watch),
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from motkit.errors import DesignError, SourceError
+from motkit.errors import DesignError, SettingError, SourceError
 from motkit.onboarding import onboarding_table
 from motkit.persona_cards import read_persona_names
 from motkit.personas import build_personas
@@ -92,3 +92,40 @@ def test_thresholds_take_personas_that_were_made_of_profiles_alone(made: Simulat
     starts = made.profiles.select("customer_id", timestamp="signed_up").join(personas.assignments, on="customer_id")
     table = onboarding_table(made.events, start=starts, by="persona", milestone="onboarded", churn="account_closed", as_of=made.end)
     assert set(table.table["persona"].drop_nulls()) == {"P1", "P2"}
+
+
+def test_a_protected_column_is_let_in_with_a_reason_and_never_without(made: Simulation, tmp_path: Path) -> None:
+    let_in = run(made, tmp_path / "in", k=2, resamples=0, made_of="profile", allow_protected=("age_band: a youth tariff, by law",))
+    note = let_in.table("persona_columns").filter(pl.col("column") == "age_band")
+    assert note["role"].to_list() == ["basis"]
+    assert note["note"].to_list() == ["protected, let in: a youth tariff, by law"]
+    with pytest.raises(SettingError, match="has no reason"):
+        run(made, tmp_path / "none", k=2, resamples=0, made_of="profile", allow_protected=("age_band",))
+    unknown = run(made, tmp_path / "unknown", k=2, resamples=0, made_of="profile", allow_protected=("agee: why",))
+    assert "no column `agee`" in unknown.problems["personas"]
+
+
+def test_promises_are_judged_by_persona_with_open_cases_censored(tmp_path: Path) -> None:
+    from motkit.promise_outcomes import promise_cases
+    from motkit.promise_register import read_promises
+    from motkit.promise_stages import PROMISE_STAGES
+    from motkit.promises import attainment
+    from motkit.settings import PromiseSettings
+    from motkit.store import write_store
+    from motkit.workbench import Bench
+
+    log = simulate_customers(n=300, seed=8)
+    store = write_store(log.events.lazy(), tmp_path / "store", n_events=log.events.height)
+    register = Path(__file__).parent.parent / "motkit" / "demo" / "promises.toml"
+    who = log.profiles.select("customer_id", persona=pl.format("P{}", pl.int_range(pl.len()) % 2 + 1))
+    delivery = pl.LazyFrame({"promise": ["delivery"], "segment": ["all"]})
+    beside = {"personas": who.lazy(), "promise_segments": delivery}
+    stage = next(stage for stage in PROMISE_STAGES if stage.name == "persona_promises")
+    bench = Bench(store, Settings(promises=PromiseSettings(file=register)), log.end, beside.__getitem__, beside.keys)
+    made = stage.make(bench)["persona_promises"].lazy().collect()
+    assert made["persona"].to_list() == ["P1", "P2", "all"]
+    own = who.filter(pl.col("persona") == "P2").select("customer_id")
+    cases = promise_cases(log.events.join(own, on="customer_id"), read_promises(register)["delivery"], log.end)
+    alone = attainment(cases).row(0, named=True)
+    assert {name: made.row(1, named=True)[name] for name in alone} == pytest.approx(alone)
+    assert made["n"][0] + made["n"][1] == made["n"][2]

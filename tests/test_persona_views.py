@@ -43,7 +43,20 @@ def tables(folder: Path) -> dict[str, pl.DataFrame]:
     left = made.truth.customers.select("customer_id", event_kind=pl.col("churned").cast(pl.Int8)).lazy()
     beside = {"profiles": made.profiles.lazy(), "onboarding": left}
     found = PERSONA_STAGES[0].make(Bench(store, chosen, made.end, beside.__getitem__, beside.keys))
-    return {name: table.lazy().collect() for name, table in found.items()}
+    return {name: table.lazy().collect() for name, table in found.items()} | later_tables()
+
+
+def promise_row(promise: str, persona: str, customers: int, kept: float) -> dict[str, Any]:
+    row = {"promise": promise, "persona": persona, "n": customers * 2, "customers": customers, "kept": kept, "ci_low": kept - 0.05, "ci_high": kept + 0.05}
+    return row | dict.fromkeys(("still_open", "broken", "left", "lost"), 1)
+
+
+def later_tables(smallest: int = 40) -> dict[str, pl.DataFrame]:
+    """Promises by persona and what changed since an earlier study, as later stages write them."""
+    rows = [promise_row("one_call", persona, people, kept) for persona, people, kept in (("all", 440, 0.8), ("P1", 250, 0.7), ("P2", 150, 0.82), ("P3", smallest, 0.8))]
+    ledger = {"happened": ["kept", "birth", "death", "split", "merge"], "persona": ["P1", "P4", "P3", "P2", "P3"], "other": [None, None, None, "P4", "P1"], "distance": [0.01, 0.1, None, 0.1, 0.08]}
+    warned = {"measure": ["shares", "looks"], "persona": [None, "P1"], "value": [0.3, 0.01], "limit": [0.1, 0.03], "warning": [True, False]}
+    return {"persona_promises": pl.DataFrame(rows), "persona_ledger": pl.DataFrame(ledger), "persona_warnings": pl.DataFrame(warned)}
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +113,36 @@ def test_the_audit_shows_no_small_cell(study: Kept) -> None:
 def test_a_study_without_personas_says_why() -> None:
     view = persona_views.persona_figures(Kept({"persona_notes": pl.DataFrame({"note": ["There are no personas in these columns."]})}))
     assert view.empty == "There are no personas in these columns."
+
+
+def test_promises_kept_stand_on_the_card_and_in_a_view_of_their_own(study: Kept) -> None:
+    assert dict(persona_views.persona_card(study, "P1").table.rows())["promises kept"] == "one call 70% (65% to 75%), everybody 80%"
+    view = persona_views.persona_promises(study)
+    assert view.sentence == "One call is kept for 70% (65% to 75%) of cases of P1, for everybody 80%."
+    small = Kept(study.frames | later_tables(smallest=4))
+    assert persona_views.persona_promises(small).table["hidden"].to_list() == ["", "hidden", "fewer than 11"]
+    assert "promises kept" not in persona_views.persona_card(small, "P2").table["about"].to_list()
+    none = Kept({name: table for name, table in study.frames.items() if name not in later_tables()})
+    assert persona_views.persona_promises(none).empty
+    assert "promises kept" not in persona_views.persona_card(none, "P1").table["about"].to_list()
+
+
+def test_births_deaths_splits_merges_and_warnings_are_told_in_words(study: Kept) -> None:
+    view = persona_views.persona_changes(study)
+    assert view.sentence == "1 persona kept; 1 birth, 1 death, 1 split, 1 merge, 1 warning."
+    assert view.table["what"].to_list() == [
+        "is the persona it was",
+        "is new",
+        "is gone",
+        "has split: P4 came out of it",
+        "is gone, and most of it is in P1 now",
+        "warning: shares of the personas moved (0.30, limit 0.10)",
+    ]
+
+
+def test_attributes_are_named_in_words_and_one_that_was_let_in_with_its_reason(study: Kept) -> None:
+    assert "age band" in persona_views.persona_audit(study).short["attribute"].to_list()
+    columns = study.table("persona_columns").with_columns(note=pl.when(pl.col("column") == "age_band").then(pl.lit("protected, let in: a youth tariff")).otherwise("note"))
+    let_in = Kept(study.frames | {"persona_columns": columns})
+    assert "let in for a recorded reason: age band (a youth tariff)." in persona_views.persona_figures(let_in).footing
+    assert "let in" not in persona_views.persona_figures(study).footing

@@ -59,7 +59,7 @@ def _verdict(study: StudyTables) -> str:
     notes = _read(study, "persona_notes")
     return str(notes["note"][0]) if notes.height else _NONE
 
-
+# %% ../nbs/70_show/711_persona_views.ipynb #170b00a2
 def _let_in(study: StudyTables) -> str:
     """Protected columns that personas are made of, each with the recorded reason."""
     columns, mark = _read(study, "persona_columns"), "protected, let in: "

@@ -64,7 +64,7 @@ def plot_promises_kept(
     if view.empty or not known.height:
         return draw_nothing(view, height or 120)
     say = say_segment if column == "segment" else say_name
-    names = pl.Series("name", [shorten(say(name), 22) for name in known[column]])
+    names = pl.Series("name", [shorten(say(name), 26) for name in known[column]])
     rows = known.sort("kept").select("kept", "ci_low", "ci_high", "n", "still_open", name=names.gather(known["kept"].arg_sort()))
     tips = [(column, "@name"), ("kept", "@kept{0.0%}"), ("interval", "@ci_low{0.0%} to @ci_high{0.0%}"), ("cases", "@n{0,0}"), ("still open", "@still_open{0,0}")]
     low = max(0.0, span_of(rows, "ci_low")[0] - 0.1)
@@ -80,7 +80,7 @@ def plot_broken_promises(
         return draw_nothing(view, height or 120)
     import holoviews as hv
 
-    names = pl.Series([shorten(say_name(name), 22) for name in view.table["promise"]])
+    names = pl.Series([shorten(say_name(name), 26) for name in view.table["promise"]])
     rows = view.table.select("difference", "ci_low", "ci_high", "n_broken", "n_kept", name=names)
     tips = [("promise", "@name"), ("left more", "@difference{0.0%}"), ("interval", "@ci_low{0.0%} to @ci_high{0.0%}"), ("broken", "@n_broken{0,0}"), ("kept", "@n_kept{0,0}")]
     low, high = min(span_of(rows, "ci_low")[0], 0) - 0.02, max(span_of(rows, "ci_high")[1], 0) + 0.02

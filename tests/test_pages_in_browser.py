@@ -58,6 +58,15 @@ def test_each_page_opens_by_its_link_and_by_its_address_with_its_title(address: 
     expect(quiet_page.get_by_role("heading", name="Onboarding", exact=True, level=1).last).to_be_visible()
 
 
+def test_promises_and_early_warning_open_with_their_pictures(address: str, quiet_page, expect) -> None:
+    for page, title, names in (("promises", "Promises", ("promises_kept", "complaints_kept", "reactions_in_time")), ("watch", "Early warning", ("changes_flagged", "watched_chart"))):
+        quiet_page.goto(f"{address}/?page={page}")
+        expect(quiet_page.get_by_role("heading", name=title, exact=True, level=1).last).to_be_visible()
+        for name in names:
+            drawn(quiet_page, name).scroll_into_view_if_needed(timeout=30_000)
+            expect(drawn(quiet_page, name)).to_be_visible()
+
+
 def test_a_choice_changes_picture_and_address_and_holds_on_the_next_page(address: str, quiet_page, expect, folder: Path) -> None:
     from motkit import open_study
 

@@ -74,6 +74,8 @@ _FEW = 10  # customers who left, or of a group, below which nothing is compared
 
 def _read_cost(row: dict[str, object]) -> str:
     """The comparison in one sentence."""
+    if any(row[name] is None for name in ("risk_difference", "ci_low", "ci_high")):
+        return f"Nobody was followed long enough to compare {row['n_broken']} broken and {row['n_kept']} kept promises after {row['horizon_days']:g} days."
     gap, low, high = (float(str(row[name])) * 100 for name in ("risk_difference", "ci_low", "ci_high"))
     text = f"{abs(gap):.1f} percentage points {'more' if gap > 0 else 'fewer'} of the customers whose promise was broken left within {row['horizon_days']:g} days"
     text += f" (95% interval {low:+.1f} to {high:+.1f}; {row['n_broken']} broken, {row['n_kept']} kept)"

@@ -6,7 +6,7 @@
 __all__ = ['ENGAGEMENT_PAGE']
 
 # %% ../nbs/70_show/759_engagement_page.ipynb #925b23fd
-from . import engagement_plots, engagement_views, plots, views
+from . import engagement_plots, engagement_views, habit_plots, habit_views, plots, score_views, views
 from .page_parts import CHANNELS, PERIOD, Look, PagePlan
 
 # %% ../nbs/70_show/759_engagement_page.ipynb #ef802bbe
@@ -26,6 +26,20 @@ ENGAGEMENT_PAGE = PagePlan(
         Look(views.engagement_distribution, plots.plot_engagement_distribution, width=7),
         Look(engagement_views.points_by_level, engagement_plots.plot_points_by_level, width=7),
         Look(engagement_views.engaged_by_channel, engagement_plots.plot_engaged_by_channel, width=5, choices=(CHANNELS,)),
+        Look(score_views.score_calibration, habit_plots.plot_score_calibration, width=5),
+        Look(score_views.score_basis, habit_plots.plot_score_basis, width=7),
+        Look(score_views.other_weights, width=12),
+        Look(habit_views.clock_of_visits, habit_plots.plot_clock_of_visits, width=7),
+        Look(habit_views.last_page_or_visit, habit_plots.plot_last_page_or_visit, width=5),
+        Look(
+            habit_views.advocates_found,
+            habit_plots.plot_advocates_found,
+            width=5,
+            drill=habit_views.advocate_customers,
+            drill_by="acts",
+        ),
+        Look(habit_views.still_buying, habit_plots.plot_still_buying, width=7),
+        Look(habit_views.buying_points),
         Look(views.sessions_by_week, plots.plot_sessions_by_week, choices=(CHANNELS, PERIOD)),
     ),
 )

@@ -124,6 +124,13 @@ _HEADINGS = {
     "ratio": "times the rate",
     "ratio_low": "rate, from",
     "ratio_high": "rate, to",
+    "odds": "times the odds",
+    "odds_low": "odds, from",
+    "odds_high": "odds, to",
+    "predicted": "the score said",
+    "observed": "it was",
+    "moved": "customers who move",
+    "purchase_days": "days with a purchase in 4 weeks",
     "support": "support, against the best",
     "allowed": "allowed by the data",
     "onboarded_day": "onboarded on day",
@@ -137,7 +144,7 @@ _HEADINGS = {
 }
 
 # %% ../nbs/70_show/70_showing.ipynb #c0ffee19
-_SHARES = {"share", "incidence", "survival", "ci_low", "ci_high", "risk"}
+_SHARES = {"share", "incidence", "survival", "ci_low", "ci_high", "risk", "predicted", "observed", "moved"}
 
 
 def _cell_text(column: str, value: Any) -> str:

@@ -36,7 +36,7 @@ def topics_of_visits(
 class WholeVisit:
     """How often the last page and the whole visit disagree."""
 
-    table: pl.DataFrame  # `last_page, whole_visit, visits, share, agree`, the most frequent first; all visits of 2 pages or more
+    table: pl.DataFrame  # `last_page, whole_visit, visits, customers, share, agree`, the most frequent first; all visits of 2 pages or more
     disagree: float | None  # share of these visits in which the last page misleads
     ci_low: float | None  # 95 %, visits taken as independent
     ci_high: float | None
@@ -67,7 +67,8 @@ def last_page_versus_whole(
     """Count how often the last page and the whole visit name different topics. Raises `SchemaError`."""
     visits = topics_of_visits(events, topic).collect()
     longer = visits.filter(pl.col("pages") > 1)
-    pairs = longer.group_by("last_page", "whole_visit").agg(visits=pl.len().cast(pl.Int64)).sort("visits", "last_page", "whole_visit", descending=[True, False, False])
+    counts = {"visits": pl.len().cast(pl.Int64), "customers": pl.col("customer_id").n_unique().cast(pl.Int64)}
+    pairs = longer.group_by("last_page", "whole_visit").agg(**counts).sort("visits", "last_page", "whole_visit", descending=[True, False, False])
     table = pairs.with_columns(share=pl.col("visits") / longer.height, agree=pl.col("last_page") == pl.col("whole_visit"))
     n, k = longer.height, int(table.filter(~pl.col("agree"))["visits"].sum())
     low, high = _wilson(k, n) if n else (None, None)

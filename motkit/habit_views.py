@@ -90,7 +90,7 @@ def last_page_or_visit(
     shown = table.filter(pl.col("hidden") == "")
     return View(name, title, sentence, table, join_sentences(n, how, say_hidden(table, small, "pair")), brief=shown.head(6))
 
-# %% ../nbs/70_show/7192_habit_views.ipynb #5b681deb
+# %% ../nbs/70_show/7192_habit_views.ipynb #f2a3e1e5
 _MANY_ACTS = 5
 
 
@@ -122,7 +122,7 @@ def advocates_found(
     n = f"n = {say_count(row['customers'])} customers, followed for {float(people.select(pl.col('years').median()).item()):.1f} years in the median up to {as_of_day(study)}."
     return View(name, title, sentence, table, join_sentences(n, f"In brackets the {interval_name(study)}.", how, say_hidden(table, small)))
 
-
+# %% ../nbs/70_show/7192_habit_views.ipynb #8a8c4f00
 def advocate_customers(
     study: StudyTables,  # an open study
     acts: str,  # group of `advocates_found`, e.g. '5 or more'
@@ -132,7 +132,7 @@ def advocate_customers(
     rows = read_study_table(study, "advocates").filter(_acts_group() == acts).select(columns)
     return rows.sort("rate_per_year", "customer_id", descending=[True, False])
 
-# %% ../nbs/70_show/7192_habit_views.ipynb #117a94c1
+# %% ../nbs/70_show/7192_habit_views.ipynb #e3968cc9
 _MEASURES = {"recency": "days since the last purchase", "frequency": "days with a purchase", "value": "value bought in all"}
 _NO_BUYERS = "No customer bought anything that [engagement] purchase names."
 
@@ -162,7 +162,7 @@ def buying_points(
     footing = join_sentences(f"n = {say_count(total)} customers who bought, as of {as_of_day(study)}.", "Equal customers get equal points, so groups are not all of one size; a count of all, so there is no interval.", say_hidden(table, small))
     return View(name, title, f"The most points, {most}, are for {said}.", table.sort("measure", "points", descending=[False, True]), footing)
 
-# %% ../nbs/70_show/7192_habit_views.ipynb #61f98b4b
+# %% ../nbs/70_show/7192_habit_views.ipynb #359972dc
 _FIFTHS = ("0–20%", "20–40%", "40–60%", "60–80%", "80–100%")
 
 

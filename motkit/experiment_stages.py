@@ -177,8 +177,16 @@ def _make_frequency(bench: Bench) -> Tables:
     return {"frequency": found.table, "frequency_marginal": found.marginal, "frequency_summary": summary}
 
 # %% ../nbs/65_study/646_experiment_stages.ipynb #b6f2bb70
+def _count_intents(rows: pl.DataFrame, by: str, period: pl.Expr) -> pl.DataFrame:
+    """Texts and customers of each intent and period, beside all texts of the period and the share without an intent."""
+    own = rows.with_columns(period=period)
+    whole = own.group_by("period").agg(texts=pl.len().cast(pl.Int64), abstained=pl.col("intent").is_null().mean())
+    counts = own.group_by("period", "intent").agg(n=pl.len().cast(pl.Int64), customers=pl.col("customer_id").n_unique().cast(pl.Int64))
+    return counts.join(whole, on="period", nulls_equal=True).select(pl.lit(by).alias("by"), pl.all()).sort("period", "intent")
+
+
 def _make_intents(bench: Bench) -> Tables:
-    """Intents by week, and the share of texts in which none was clear."""
+    """Intents over the whole time, by month and by week, and the share of texts in which none was clear."""
     chosen = bench.settings.text
     if not chosen.column:
         return {}
@@ -190,13 +198,9 @@ def _make_intents(bench: Bench) -> Tables:
     if not said.height:
         raise DesignError("[text] column", f"no event has a text in {chosen.column!r}", "Name the column with what customers wrote.")
     read = read_intents(said["text"], chosen.method)
-    rows = said.with_columns(read["intent"], week=pl.col("timestamp").dt.date().dt.truncate("1w"))
-    weeks = rows.group_by("week").agg(texts=pl.len().cast(pl.Int64), abstained=pl.col("intent").is_null().mean())
-    counts = rows.group_by("week", "intent").agg(n=pl.len().cast(pl.Int64), customers=pl.col("customer_id").n_unique().cast(pl.Int64))
-    whole = rows.group_by("intent").agg(n=pl.len().cast(pl.Int64), customers=pl.col("customer_id").n_unique().cast(pl.Int64))
-    total = whole.with_columns(week=pl.lit(None, pl.Date), texts=pl.lit(rows.height, pl.Int64), abstained=pl.lit(rows["intent"].is_null().mean()))
-    table = pl.concat([total.select("week", "intent", "n", "customers", "texts", "abstained"), counts.join(weeks, on="week").select("week", "intent", "n", "customers", "texts", "abstained")])
-    return {"intents": table.sort("week", "intent", nulls_last=False).with_columns(method=pl.lit(chosen.method))}
+    rows = said.with_columns(read["intent"], day=pl.col("timestamp").dt.date())
+    periods = {"whole": pl.lit(None, pl.Date), "month": pl.col("day").dt.truncate("1mo"), "week": pl.col("day").dt.truncate("1w")}
+    return {"intents": pl.concat([_count_intents(rows, by, period) for by, period in periods.items()]).with_columns(method=pl.lit(chosen.method))}
 
 # %% ../nbs/65_study/646_experiment_stages.ipynb #3dd81837
 EXPERIMENT_STAGES = (

@@ -98,10 +98,12 @@ def test_what_the_profiles_do_not_have_is_said_and_nothing_is_made_without_setti
     assert not set(empty.tables) & {"followed_arms", "experiment", "frequency", "intents"}
 
 
-def test_every_text_is_in_a_week_once(tmp_path: Path) -> None:
+def test_every_text_is_in_a_week_and_a_month_once(tmp_path: Path) -> None:
     table = run(tmp_path).table("intents")
-    assert table.filter(pl.col("week").is_null()).select("intent", "n").rows() == [("go", 2000)]
-    assert table.filter(pl.col("week").is_not_null())["n"].sum() == 2000
+    assert table.filter(pl.col("by") == "whole").select("intent", "n").rows() == [("go", 2000)]
+    for by in ("week", "month"):
+        assert table.filter(pl.col("by") == by)["n"].sum() == 2000
+        assert table.filter(pl.col("by") == by)["period"].null_count() == 0
 
 
 def test_arms_are_dealt_by_hash_in_their_shares_and_stay() -> None:

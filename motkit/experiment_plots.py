@@ -65,7 +65,7 @@ def plot_arms_compared(
     tips = [("arm", "@name"), ("difference", f"@value{form}"), ("interval", f"@low{form} to @high{form}"), ("customers", "@n{0,0}")]
     return _draw_differences(rows, tips, height or _rows_high(rows.height), "difference to the control arm", rate)
 
-
+# %% ../nbs/70_show/726_experiment_plots.ipynb #881ed614
 def plot_who_responds(
     view: View,  # of `motkit.experiment_views.who_responds`
     height: int | None = None,
@@ -101,7 +101,7 @@ def plot_contact_response(
     x = "most contacts, dealt by chance" if dealt else "contacts, not dealt by chance"
     return finish_picture(overlay(layers), height, x, "outcome", ylim=(max(low - room, 0) if rate else low - room, high + room), **ticks)
 
-
+# %% ../nbs/70_show/726_experiment_plots.ipynb #ec78412e
 def plot_response_by_score(
     view: View,  # of `motkit.experiment_views.response_by_score`
     height: int = HEIGHT_PX,
@@ -139,7 +139,7 @@ def plot_intents_told(
     bars = plot(rows).barh("name", "share", color="colour", hover_cols=["n", "customers"], bar_width=0.65).opts(line_color=None, fill_alpha=0.75, hover_tooltips=tips)
     return finish_picture(overlay([bars]), height or _rows_high(rows.height), "", "share of texts", xformatter=share_ticks(), ylim=(0, float(rows["share"][-1]) * 1.1))
 
-
+# %% ../nbs/70_show/726_experiment_plots.ipynb #1bd1c25f
 def plot_intents_by_week(
     view: View,  # of `motkit.experiment_views.intents_by_week`
     colours: Mapping[str, str] | None = None,  # colour by intent; None to assign them anew

@@ -170,7 +170,7 @@ def _choose_arm(study: StudyTables, arm: str) -> str:
     """The chosen arm, or the first. Raises `SettingError` for one that the study does not have."""
     return choose_names(list_arms(study), [arm] if arm else [], "arm")[0] if list_arms(study) else ""
 
-
+# %% ../nbs/70_show/716_experiment_views.ipynb #6ff18d1c
 _NOBODY = "Nobody was looked for. Name features in the settings: [experiments] features."
 _RULES = {"nobody": "nobody", "all": "everybody", "by score": "those with a score above the cost"}
 
@@ -189,7 +189,7 @@ def who_responds(
     told = table.select("rule", contacted=pl.col("contacted").map_elements(say_share, pl.String), value=pl.col("value").round(3).cast(pl.String), against=pl.col("against_all").round(3).cast(pl.String))
     return View(name, title, about["reading"], table, footing, brief=told.rename({"value": "outcomes per customer", "against": "against contacting everybody"}))
 
-
+# %% ../nbs/70_show/716_experiment_views.ipynb #bc1150ea
 def response_by_score(
     study: StudyTables,  # an open study
     arm: str = "",  # empty: the first

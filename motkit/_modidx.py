@@ -1903,6 +1903,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                          'motkit/moments.py')},
             'motkit.more_adapters': { 'motkit.more_adapters._mend_xdm': ( '10_record/more_adapters.html#_mend_xdm',
                                                                           'motkit/more_adapters.py')},
+            'motkit.numbers': {'motkit.numbers.as_number': ('00_ground/numbers.html#as_number', 'motkit/numbers.py')},
             'motkit.ocel': { 'motkit.ocel.Ocel': ('10_record/ocel.html#ocel', 'motkit/ocel.py'),
                              'motkit.ocel.Ocel.__repr__': ('10_record/ocel.html#ocel.__repr__', 'motkit/ocel.py'),
                              'motkit.ocel.Ocel._repr_html_': ('10_record/ocel.html#ocel._repr_html_', 'motkit/ocel.py'),

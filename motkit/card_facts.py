@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import polars as pl
 from scipy.special import ndtri
 
+from .numbers import as_number
 from .detection import detect_triggers
 from .errors import DesignError, MotkitError
 from .journal import Journal
@@ -247,7 +248,7 @@ def risk_at_age(
 
     Source: conditional survival from the product-limit estimate, with Greenwood's variance over the step.
     """
-    if curve.is_empty() or age_days + within_days > float(curve["time"].max()):  # type: ignore[arg-type]
+    if curve.is_empty() or age_days + within_days > as_number(curve["time"].max()):
         return Missing(f"nobody was watched for {age_days + within_days:g} days")
     step = curve.filter((pl.col("time") > age_days) & (pl.col("time") <= age_days + within_days), pl.col("events") > 0)
     later = curve.filter(pl.col("time") > age_days)

@@ -8,6 +8,7 @@ __all__ = ['say_wait', 'complaints_kept', 'complaint_way', 'complaint_loyalty', 
 # %% ../nbs/70_show/7142_complaint_views.ipynb #b35753a7
 import polars as pl
 
+from .numbers import as_number
 from motkit.showing import (
     StudyTables,
     View,
@@ -93,7 +94,7 @@ def complaint_way(
     way, complaints = _read(study, "complaint_way"), _read(study, "complaints")
     if not way.height or not complaints.height:
         return View(name, title, "", pl.DataFrame(), "", _NONE)
-    few = (pl.col("n") < small) | (int(complaints["customers"].max() or 0) < small)  # type: ignore[arg-type]
+    few = (pl.col("n") < small) | (as_number(complaints["customers"].max()) < small)
     marked = way.with_columns(hidden=pl.when(few).then(pl.lit(f"fewer than {small}")).otherwise(pl.lit("")))
     table = marked.with_columns(pl.when(pl.col("hidden") == "").then(column).alias(column) for column in ("n", "value", "ci_low", "ci_high"))
     known = table.drop_nulls("value")

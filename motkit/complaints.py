@@ -12,6 +12,7 @@ from datetime import date, datetime
 import polars as pl
 from scipy.special import ndtri
 
+from .numbers import as_number
 from .broken_promises import cost_of_breaking, judge_equivalence
 from .errors import SettingError
 from .followed import Names, as_names
@@ -69,7 +70,7 @@ def _mean_seconds(log: pl.LazyFrame, names: tuple[str, ...], name: str, confiden
     """The mean measured duration of some events, with the interval of a mean of logarithms where all are above 0."""
     seconds = log.filter(pl.col("event").is_in(names), pl.col("duration_s").is_not_null()).select(pl.col("duration_s")).collect().to_series()
     n, z = len(seconds), float(ndtri(0.5 + confidence / 2))
-    middle, spread = (float(seconds.mean() or 0), float(seconds.std() or 0)) if n else (None, 0.0)  # type: ignore[arg-type]
+    middle, spread = (as_number(seconds.mean()), as_number(seconds.std())) if n else (None, 0.0)
     error = z * spread / max(n, 1) ** 0.5
     limits = (None, None) if middle is None or n < 2 else (max(middle - error, 0.0), middle + error)
     return {"measure": name, "n": n, "value": middle, "ci_low": limits[0], "ci_high": limits[1], "unit": "seconds, mean"}

@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from .numbers import as_number
 from .experiment_views import say_intent
 from motkit.plots import (
     HEIGHT_PX,
@@ -96,7 +97,7 @@ def plot_contact_response(
     low, high = span_of(known, "ci_low")[0], span_of(known, "ci_high")[1]
     room = (high - low) * 0.1 or 0.05
     ticks: dict[str, Any] = {"yformatter": share_ticks()} if rate else {}
-    edge = 0.2 + float(known["cap"].max() or 0) / 40  # type: ignore[arg-type]
+    edge = 0.2 + as_number(known["cap"].max()) / 40
     ticks |= {"xlim": (float(known["cap"][0]) - edge, float(known["cap"][-1]) + edge), "xticks": [int(cap) for cap in known["cap"]][:: max(1, known.height // 8)]}
     x = "most contacts, dealt by chance" if dealt else "contacts, not dealt by chance"
     return finish_picture(overlay(layers), height, x, "outcome", ylim=(max(low - room, 0) if rate else low - room, high + room), **ticks)

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from .numbers import as_number
 from motkit.showing import (
     StudyTables,
     View,
@@ -259,7 +260,7 @@ def intents_by_week(
     chosen = choose_names(known, list(intents), "intent") if intents else [one for one in known if one][:4]
     rows = found.filter(pl.col("by") != "whole").with_columns(pl.col("intent").fill_null(""))
     weeks = rows.filter((pl.col("by") == "week") & pl.col("intent").is_in(chosen))
-    by = "week" if weeks.height and float(weeks["customers"].median() or 0) >= small else "month"  # type: ignore[arg-type]
+    by = "week" if weeks.height and as_number(weeks["customers"].median()) >= small else "month"
     parts = rows.filter(pl.col("by") == by).partition_by("period", maintain_order=True)
     hidden = pl.concat([hide_small_groups(part, small, ["n"]) for part in parts]).select("by", "period", "intent", "n", "customers", "hidden")
     table = hidden.filter(pl.col("intent").is_in(list(chosen))).sort("period", "intent")

@@ -8,6 +8,7 @@ __all__ = ['identity_counts', 'refused_links', 'identity_sensitivity']
 # %% ../nbs/70_show/717_identity_views.ipynb #7707fef3
 import polars as pl
 
+from .numbers import as_number
 from .showing import StudyTables, View, interval_name, join_sentences, min_cell_of, say_count, say_interval, say_many, say_share
 
 # %% ../nbs/70_show/717_identity_views.ipynb #36c57f6d
@@ -73,7 +74,7 @@ def identity_sensitivity(
         return View(name, title, "", pl.DataFrame(), "", f"There are fewer than {small} customers, so nothing is shown.")
     shares = [f"{say_interval(share, low, high)} with {rules} rules" for rules, share, low, high in shown.select("rules", "came_back_share", "came_back_low", "came_back_high").iter_rows()]
     shares = [text.replace("with as in the log rules", "with the log's own ids") for text in shares]
-    people = f"There are {say_count(shown['people'].min())} to {say_count(shown['people'].max())} customers, depending on the rules."  # type: ignore[arg-type]
+    people = f"There are {say_count(as_number(shown['people'].min()))} to {say_count(as_number(shown['people'].max()))} customers, depending on the rules."
     sentence = join_sentences(people, f"The share that came back is {', '.join(shares)}.")
     footing = f"{interval_name(study)}s; the same events and definitions under each set of rules. Staying is for 30 days from the start, with customers still watched counted as censored."
     return View(name, title, sentence, table, footing, brief=_as_words(shown))

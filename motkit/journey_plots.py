@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from .numbers import as_number
 from .journey_views import MapView
 from .plots import HEIGHT_PX, NEUTRAL, PALETTE, _quiet, draw_nothing, draw_stairs, finish_picture, load_hvplot, overlay, share_ticks, shorten, span_of
 from .showing import View, say_name
@@ -193,7 +194,7 @@ def plot_retention_by_cohort(view: View, height: int | None = None) -> Any:
         return draw_nothing(view, height or HEIGHT_PX)
     rows = view.table.sort("cohort", "period").with_columns(cohort=pl.col("cohort").dt.strftime("%Y-%m"), period=pl.col("period").cast(pl.String))
     wide = rows["period"].cast(pl.Int64).max()
-    order = [str(number) for number in range(int(wide or 0) + 1)]  # type: ignore[arg-type]
+    order = [str(number) for number in range(int(as_number(wide)) + 1)]
     return draw_heat(rows.sort(pl.col("period").cast(pl.Int64), "cohort").sort("cohort", maintain_order=True), "period", "cohort", "retention", ("months since the first", "first seen in"), ("n", "active"), height).redim.values(period=order)
 
 # %% ../nbs/70_show/722_journey_plots.ipynb #0b5eff1c

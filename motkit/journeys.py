@@ -7,6 +7,7 @@ __all__ = ['Place', 'Written', 'Personal', 'PlannedPath', 'Request', 'SubStep', 
            'find_places', 'check_journey', 'read_journey']
 
 # %% ../nbs/20_journey/21_journeys.ipynb #334b7357
+from collections import Counter
 import difflib
 import re
 import tomllib
@@ -235,8 +236,7 @@ def find_places(
 # %% ../nbs/20_journey/21_journeys.ipynb #a418b847
 def _twice(names: Iterable[str]) -> set[str]:
     """Names that come more than once."""
-    seen: set[str] = set()
-    return {name for name in names if name in seen or seen.add(name)}  # type: ignore[func-returns-value]
+    return {name for name, times in Counter(names).items() if times > 1}
 
 # %% ../nbs/20_journey/21_journeys.ipynb #a92238f2
 def _check_paths(paths: Sequence[PlannedPath], known: Sequence[str], place: Place) -> list[tuple[Place, str]]:

@@ -19,6 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtri
 
+from .numbers import as_number
 from .contact_rules import CONTACT
 from .errors import FewEventsWarning, SchemaError
 from .offers import Offers, parse_offers
@@ -160,7 +161,7 @@ def learn_shape(table: pl.DataFrame, profiles: list[str], rate: float) -> Shape:
     for name in ["action_id", "offer_id", "channel", *profiles]:
         column = table[name]
         if column.dtype.is_numeric():
-            scales[name] = (float(column.mean() or 0), float(column.std() or 1) or 1.0)  # type: ignore[arg-type]
+            scales[name] = (as_number(column.mean()), as_number(column.std(), 1.0) or 1.0)
         elif column.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Boolean):
             values = column.cast(pl.String).drop_nulls().unique().sort().to_list()
             if name in ("action_id", "offer_id", "channel") or 1 < len(values) <= 12:

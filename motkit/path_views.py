@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from .numbers import as_number
 from .schema import check_table
 from motkit.showing import (
     StudyTables,
@@ -253,5 +254,5 @@ def lifecycle_by_month(
     last = over.filter(pl.col("period") == pl.col("period").max())
     told = [f"{say_interval(row['share'], row['ci_low'], row['ci_high'])} {row['state']}" for row in last.iter_rows(named=True)]
     sentence = f"In the last whole month, from {last['period'][0]:%Y-%m}, customers known by then were {', '.join(told)}." if told else ""
-    footing = join_sentences(f"n = {say_many(int(states['n'].max() or 0), 'customer')} known by {as_of_day(study)}. Dormant is not gone: they were not seen in that month.", say_hidden(table, small, "cell"))  # type: ignore[arg-type]
+    footing = join_sentences(f"n = {say_many(int(as_number(states['n'].max())), 'customer')} known by {as_of_day(study)}. Dormant is not gone: they were not seen in that month.", say_hidden(table, small, "cell"))
     return View(name, title, sentence, table, footing, brief=last)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 NBS = ROOT / "nbs"
 NOTEBOOKS = sorted(NBS.rglob("*.ipynb"))
 BY_HAND = {"__init__", "__main__", "_modidx"}
-HEAVY = ("panel", "hvplot", "holoviews", "bokeh", "statsmodels", "pandas", "lifelines", "matplotlib", "sqlalchemy", "fastapi", "pg8000")
+HEAVY = ("panel", "hvplot", "holoviews", "bokeh", "statsmodels", "pandas", "lifelines", "matplotlib", "sqlalchemy", "fastapi", "pg8000", "sklearn")
 ids = lambda path: str(path.relative_to(ROOT))  # noqa: E731
 
 

@@ -25,7 +25,7 @@ demo: $(STAMP)  ## the whole analysis on the demo data, served at a local addres
 
 test: $(STAMP)  ## all tests
 	@$(BIN)/python tests/find_chromium.py
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
 
 bench: $(STAMP)  ## speed and memory against a peer in the same run
 	@$(BIN)/motkit bench

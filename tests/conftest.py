@@ -15,3 +15,10 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("MOTKIT_DATA is not set, so real data are not tried")
     return Path(folder)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers a file stays with one of them, so that what it computes once is computed once; notebooks go one by one."""
+    for item in items:
+        if item.path.name != "test_notebooks.py":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))

@@ -12,7 +12,8 @@ from typing import Literal
 import polars as pl
 
 from .errors import SettingError
-from .funnels import add_wilson, log_end
+from .funnels import log_end
+from .intervals import add_wilson
 from .paths import Log, is_first, ordered_rows
 
 # %% ../nbs/20_journey/202_cohorts.ipynb #f7f1c4b1

@@ -21,13 +21,13 @@ from motkit.curves import (
     Columns,
     Table,
     _as_list,
-    _quantile_of_normal,
     _survival,
     check_durations,
     count_cells,
     risk_table,
 )
 from .errors import ConvergenceWarning, DesignError, SchemaError, SettingError
+from .intervals import z_of
 
 # %% ../nbs/00_ground/06_cox.ipynb #1eae118f
 def _design(
@@ -325,7 +325,7 @@ def cox(
     Warns with `ConvergenceWarning` when a coefficient runs away (a trait splits events from non-events).
     Raises `SchemaError`, `DesignError`, `SettingError`. Source: Cox 1972; Efron 1977; Lin and Wei 1989.
     """
-    z, layers, traits = _quantile_of_normal(confidence), _as_list(strata), _as_list(covariates)
+    z, layers, traits = z_of(confidence), _as_list(strata), _as_list(covariates)
     if ties not in ("efron", "breslow"):
         raise SettingError("ties", f"is {ties!r}, needs 'efron' or 'breslow'", "Type ties='efron'.")
     frame = check_durations(table, duration, event, entry, also=[*traits, *layers, *([cluster] if cluster else [])])

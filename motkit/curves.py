@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from .errors import DesignError, FewEventsWarning, SchemaError, SettingError, StatisticalWarning
+from .intervals import z_of
 
 # %% ../nbs/00_ground/04_curves.ipynb #86487c63
 Array = NDArray[np.float64]
@@ -165,12 +165,6 @@ def _stack(parts: Sequence[tuple[pl.DataFrame, dict[str, Any]]]) -> pl.DataFrame
 Interval = Literal["log", "log-log", "plain"]
 
 
-def _quantile_of_normal(confidence: float) -> float:
-    if not 0 < confidence < 1:
-        raise SettingError("confidence", f"is {confidence}, needs a share between 0 and 1", "Type confidence=0.95.")
-    return float(ndtri(0.5 + confidence / 2))
-
-
 def _interval(
     survival: Array,  # estimates
     relative: Array,  # standard error divided by the estimate
@@ -215,7 +209,7 @@ def kaplan_meier(
     Where the share is 0 its error is unknown (null). Raises `SchemaError`, `DesignError`, `SettingError`.
     Source: Kaplan and Meier 1958; Greenwood 1926; with delayed entry Lynden-Bell 1971.
     """
-    z, groups = _quantile_of_normal(confidence), _as_list(by)
+    z, groups = z_of(confidence), _as_list(by)
     parts = []
     for key, risk in risk_tables(check_durations(table, duration, event, entry, weight, groups), groups):
         survival, greenwood = _survival(risk)
@@ -294,7 +288,7 @@ def nelson_aalen(
     Raises as `kaplan_meier`; `SettingError` for another tie rule, or for one by one with weights that are not whole.
     Source: Nelson 1969; Aalen 1978; Fleming and Harrington 1984.
     """
-    z, groups = _quantile_of_normal(confidence), _as_list(by)
+    z, groups = z_of(confidence), _as_list(by)
     if ties not in ("fleming-harrington", "breslow"):
         raise SettingError("ties", f"is {ties!r}, needs 'fleming-harrington' or 'breslow'", "Type ties='breslow' for d / n.")
     parts = []
@@ -348,7 +342,7 @@ def cumulative_incidence(
     Intervals are symmetric and kept within 0 and 1. Raises as `kaplan_meier`, and `DesignError` without any event.
     Source: Aalen and Johansen 1978; variance Aalen 1978.
     """
-    z, groups = _quantile_of_normal(confidence), _as_list(by)
+    z, groups = z_of(confidence), _as_list(by)
     frame = check_durations(table, duration, cause, entry, weight, groups, causes=True)
     causes = [int(kind) for kind in frame["_kind"].unique().sort() if kind > 0]
     if not causes:

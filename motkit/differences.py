@@ -20,7 +20,6 @@ from motkit.curves import (
     Table,
     _as_list,
     _incidence,
-    _quantile_of_normal,
     _stack,
     _survival,
     check_durations,
@@ -29,6 +28,7 @@ from motkit.curves import (
     risk_tables,
 )
 from .errors import DesignError, ExtrapolationWarning, SettingError
+from .intervals import z_of
 
 # %% ../nbs/00_ground/041_differences.ipynb #38cf83a7
 def _mean_time(risk: RiskTable, horizon: float) -> tuple[float, float]:
@@ -65,7 +65,7 @@ def restricted_mean(
     Raises as `kaplan_meier`. Source: Uno et al. 2014; variance by Greenwood's terms, Irwin 1949.
     """
     _check_horizon(horizon)
-    z, groups, parts = _quantile_of_normal(confidence), _as_list(by), []
+    z, groups, parts = z_of(confidence), _as_list(by), []
     for key, risk in risk_tables(check_durations(table, duration, event, entry, weight, groups), groups):
         mean, variance = _mean_time(risk, horizon)
         low, high = max(mean - z * variance**0.5, 0.0), min(mean + z * variance**0.5, float(horizon))
@@ -112,7 +112,7 @@ def compare_restricted_mean(
     Source: Uno et al. 2014; Royston and Parmar 2013.
     """
     _check_horizon(horizon)
-    z, frame = _quantile_of_normal(confidence), check_durations(table, duration, event, entry, weight, [group])
+    z, frame = z_of(confidence), check_durations(table, duration, event, entry, weight, [group])
     others, cells = _arms(frame, group, reference)
     found = {label: risk_table(cells.filter(pl.col(group) == label)) for label in [reference, *others]}
     means, rows = {label: _mean_time(risk, horizon) for label, risk in found.items()}, []
@@ -186,7 +186,7 @@ def risk_difference(
     Raises `DesignError` if the reference, the others or a group in a stratum are missing.
     """
     _check_horizon(horizon)
-    z, layers, causes, row = _quantile_of_normal(confidence), _as_list(strata), [1], None
+    z, layers, causes, row = z_of(confidence), _as_list(strata), [1], None
     frame = check_durations(table, duration, event, entry, weight, [group, *layers], causes=cause is not None)
     if cause is not None:
         causes = [int(kind) for kind in frame["_kind"].unique().sort() if kind > 0]

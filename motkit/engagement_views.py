@@ -7,10 +7,10 @@ __all__ = ['LEVELS', 'points_by_level', 'engaged_by_channel', 'level_customers']
 
 # %% ../nbs/70_show/719_engagement_views.ipynb #dd8493ad
 from collections.abc import Sequence
-from statistics import NormalDist
 
 import polars as pl
 
+from .intervals import wilson, z_of
 from motkit.showing import (
     StudyTables,
     View,
@@ -73,13 +73,6 @@ def points_by_level(
 # %% ../nbs/70_show/719_engagement_views.ipynb #32c78cff
 _HIGH = "high"
 
-
-def _wilson(share: pl.Expr, n: pl.Expr, confidence: float) -> tuple[pl.Expr, pl.Expr]:
-    """The interval of a share. Source: Wilson (1927), the score interval without continuity correction."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    centre, width = share + z**2 / (2 * n), z * (share * (1 - share) / n + z**2 / (4 * n**2)).sqrt()
-    return ((centre - width) / (1 + z**2 / n)).clip(0, 1), ((centre + width) / (1 + z**2 / n)).clip(0, 1)
-
 # %% ../nbs/70_show/719_engagement_views.ipynb #9edeb804
 def engaged_by_channel(
     study: StudyTables,  # an open study
@@ -114,7 +107,7 @@ def _hide_either(rows: pl.DataFrame, min_cell: int, confidence: float) -> pl.Dat
     fewest = pl.min_horizontal("customers", _if_some("engaged"), _if_some(pl.col("customers") - pl.col("engaged")))
     hidden = hide_small_groups(rows.with_columns(_few=fewest), min_cell, ["customers", "engaged"], customers="_few").drop("_few")
     share = pl.col("engaged") / pl.col("customers")
-    low, high = _wilson(share, pl.col("customers"), confidence)
+    low, high = wilson(share, pl.col("customers"), z_of(confidence))
     return hidden.with_columns(share=share, ci_low=low, ci_high=high).select("channel", "customers", "engaged", "share", "ci_low", "ci_high", "hidden")
 
 

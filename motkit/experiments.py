@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from scipy.special import chdtrc, ndtr, ndtri, stdtr, stdtrit
+from scipy.special import chdtrc, ndtr, stdtr, stdtrit
 
 from .arm_sums import Engine, check_arms, remove_before, sum_arms
 from .differences import compare_restricted_mean
 from .errors import SettingError, StatisticalWarning
+from .intervals import wilson, z_of
 from .looks import confidence_sequence
 from .ranks import logrank
 
@@ -54,18 +55,12 @@ class _Plan:
 
     @property
     def z(self) -> float:
-        return self.z_limit or float(ndtri((1 + self.confidence) / 2))
-
-
-def _wilson(p: float, n: float, z: float) -> tuple[float, float]:
-    """Wilson's interval of a share."""
-    middle, half = (p + z * z / (2 * n)) / (1 + z * z / n), z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return middle - half, middle + half
+        return self.z_limit or z_of(self.confidence)
 
 
 def _newcombe(p: float, n: float, q: float, m: float, z: float) -> tuple[float, float]:
     """The interval of p - q from two Wilson intervals. Source: Newcombe 1998, method 10."""
-    (l1, u1), (l0, u0), d = _wilson(p, n, z), _wilson(q, m, z), p - q
+    (l1, u1), (l0, u0), d = wilson(p, n, z), wilson(q, m, z), p - q
     return d - math.hypot(p - l1, u0 - q), d + math.hypot(u1 - p, q - l0)
 
 # %% ../nbs/60_measure/603_experiments.ipynb #2d05a2ae

@@ -12,7 +12,7 @@ from math import sqrt
 import polars as pl
 from scipy.special import ndtri
 
-from .funnels import add_wilson
+from .intervals import add_wilson
 from motkit.showing import (
     STUDY_TABLES,
     StudyTables,

@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr
 
-from .curves import Table, _quantile_of_normal, check_durations
+from .curves import Table, check_durations
 from .errors import DesignError, SchemaError, SettingError
+from .intervals import z_of
 
 # %% ../nbs/00_ground/081_hazards.ipynb #55868649
 def person_periods(
@@ -52,7 +53,7 @@ def grouped_hazard(
     Periods without an event tell nothing about the traits and are left out. The rows `period=k` hold the log of the
     period's hazard with all traits at 0. Raises `SchemaError`, `DesignError`. Source: Prentice and Gloeckler 1978.
     """
-    z, names = _quantile_of_normal(confidence), [period, n, events, *covariates]
+    z, names = z_of(confidence), [period, n, events, *covariates]
     if missing := [name for name in names if name not in cells.columns]:
         raise SchemaError("cells", f"missing {missing}", f"It has {cells.columns}. Make it with `person_periods`.")
     used = cells.select(pl.col(names).cast(pl.Float64)).filter(pl.col(events).sum().over(period) > 0)

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from .errors import DesignError
-from .funnels import add_wilson
+from .intervals import add_wilson
 from .identity import compare_levels, stitch_identities
 from .onboarding import loyalty_curve, onboarding_table
 from .sessions import split_sessions

@@ -9,13 +9,13 @@ __all__ = ['INTENTS', 'PROTOTYPES', 'RULES', 'METHODS', 'Encoder', 'read_intents
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
 from typing import Protocol
 
 import numpy as np
 import polars as pl
 
 from .errors import DesignError, SettingError
+from .intervals import wilson, z_of
 
 # %% ../nbs/10_record/141_intents.ipynb #36c99acf
 INTENTS = ("know", "go", "do", "buy", "complaint", "need", "cancel", "praise")
@@ -111,12 +111,6 @@ class IntentQuality:
         return f"Right in {row['recall']:.0%} of {self.n:,} labelled texts (95% interval {row['ci_low']:.0%} to {row['ci_high']:.0%})\n{self.table}"
 
 
-def _wilson(k: int, n: int) -> tuple[float, float]:
-    z = 1.959964
-    middle, half = (k + z * z / 2) / (n + z * z), z / (n + z * z) * sqrt(k * (n - k) / n + z * z / 4)
-    return middle - half, middle + half
-
-
 def evaluate_intents(
     found: pl.DataFrame,  # of `read_intents`
     labels: Sequence[str],  # what people say, in the order of the texts
@@ -130,6 +124,6 @@ def evaluate_intents(
         own = table if name == "all" else table.filter(pl.col("label") == name)
         k = int(own["right"].sum())
         named = table["intent"].is_not_null() if name == "all" else (table["intent"] == name).fill_null(False)
-        rows.append((name, own.height, int(named.sum()), k, k / own.height, *_wilson(k, own.height)))
+        rows.append((name, own.height, int(named.sum()), k, k / own.height, *wilson(k / own.height, own.height, z_of(0.95))))
     names = {"intent": pl.String, "n": pl.Int64, "found": pl.Int64, "right": pl.Int64, "recall": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64}
     return IntentQuality(pl.DataFrame(rows, schema=names, orient="row"), len(labels))

@@ -12,7 +12,8 @@ import polars as pl
 
 from .cohorts import Period, _calendar, _number_of
 from .errors import SettingError
-from .funnels import add_wilson, log_end
+from .funnels import log_end
+from .intervals import add_wilson
 from .paths import Log, is_first, ordered_rows
 
 # %% ../nbs/20_journey/204_lifecycle.ipynb #ca23fe8e

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 import polars as pl
 
 from .errors import SettingError
-from .funnels import add_wilson
+from .intervals import add_wilson
 from .paths import Log, Within, _coded_rows, is_first
 from .store import Store
 

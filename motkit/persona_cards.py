@@ -18,7 +18,7 @@ import polars as pl
 from .curves import Array
 from .encoding import OTHER, as_text, encode
 from .errors import DesignError, SourceError
-from .funnels import add_wilson
+from .intervals import add_wilson
 from .mixed_axes import fit_mixed_axes
 from .persona_lifts import say_attribute, say_trait
 from .personas import Personas

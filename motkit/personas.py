@@ -20,7 +20,7 @@ from .curves import Array
 from .customers import BEHAVIOUR, PROFILE, CustomerTable, customer_table
 from .encoding import Encoded, Encoding, describe_silent, encode, find_repeats, fit_encoding
 from .errors import DesignError, SettingError, StatisticalWarning
-from .funnels import add_wilson
+from .intervals import add_wilson
 from .mixture import Sums, features, sum_block
 from .persona_lifts import missing_traits, persona_traits, propose_names, top_traits
 from motkit.persona_stability import (

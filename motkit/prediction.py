@@ -14,8 +14,9 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import chdtrc, expit
 
-from .curves import Array, Table, _as_list, _quantile_of_normal, check_durations, kaplan_meier, survival_at
+from .curves import Array, Table, _as_list, check_durations, kaplan_meier, survival_at
 from .errors import DesignError, SettingError
+from .intervals import wilson, z_of
 
 # %% ../nbs/00_ground/08_prediction.ipynb #3b48494b
 def _uncensored(time: Array, died: NDArray[np.bool_]) -> tuple[Array, Array]:
@@ -73,7 +74,7 @@ def brier(
     Raises `DesignError` for risks outside 0 to 1 or a horizon without events or beyond follow-up.
     Source: Graf et al. 1999.
     """
-    z, (frame, pairs), rows = _quantile_of_normal(confidence), _risks(table, duration, event, risk, horizon), []
+    z, (frame, pairs), rows = z_of(confidence), _risks(table, duration, event, risk, horizon), []
     if outside := sorted({column for column, _ in pairs if not frame[column].is_between(0, 1).all()}):
         raise DesignError("brier", f"{outside} are not within 0 and 1", "Give risks as shares, e.g. 0.2 for 20 %.")
     time, died = frame["_time"].cast(pl.Float64).to_numpy(), frame["_kind"].to_numpy() == 1
@@ -110,7 +111,7 @@ def cumulative_auc(
 
     Raises `DesignError` for a horizon without events or beyond follow-up. Source: Uno et al. 2007; Hung and Chiang 2010.
     """
-    z, (frame, pairs), rows = _quantile_of_normal(confidence), _risks(table, duration, event, risk, horizon), []
+    z, (frame, pairs), rows = z_of(confidence), _risks(table, duration, event, risk, horizon), []
     time, died = frame["_time"].cast(pl.Float64).to_numpy(), frame["_kind"].to_numpy() == 1
     for column, end in pairs:
         cases, controls, weight = _horizon_weights(time, died, end)
@@ -177,7 +178,7 @@ def concordance(
     """
     if method not in ("harrell", "uno"):
         raise SettingError("method", f"is {method!r}, needs 'harrell' or 'uno'", "Type method='harrell'.")
-    z, frame = _quantile_of_normal(confidence), check_durations(table, duration, event, numbers=[risk])
+    z, frame = z_of(confidence), check_durations(table, duration, event, numbers=[risk])
     time, died = frame["_time"].cast(pl.Float64).to_numpy(), frame["_kind"].to_numpy() == 1
     rank = np.unique(frame[risk].to_numpy(), return_inverse=True)[1].astype(np.int64)
     weight = 1 / _uncensored(time, died)[0] ** 2 if method == "uno" else np.ones(len(time))
@@ -230,19 +231,12 @@ def _logistic_line(y: Array, line: Array) -> tuple[Array, Array, float]:
     return beta, np.linalg.inv(x.T @ (x * (p * (1 - p))[:, None])), float(-2 * (y * np.log(p) + (1 - y) * np.log1p(-p)).sum())
 
 # %% ../nbs/00_ground/08_prediction.ipynb #a874655f
-def _wilson(events: Array, n: Array, z: float) -> tuple[Array, Array]:
-    """Give Wilson's limits of a share (Wilson 1927)."""
-    share = events / n
-    middle, spread = share + z * z / (2 * n), z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return (middle - spread) / (1 + z * z / n), (middle + spread) / (1 + z * z / n)
-
-
 def _groups_of_risk(y: Array, p: Array, groups: int, z: float) -> pl.DataFrame:
     """Cut the predictions into groups of equal size and compare mean prediction and share; equal risks stay together."""
     rank = np.searchsorted(np.sort(p), p, side="left") * groups // len(p)
     number, row = np.unique(rank, return_inverse=True)
     n, events = np.bincount(row).astype(np.float64), np.bincount(row, y).astype(np.float64)
-    low, high = _wilson(events, n, z)
+    low, high = wilson(events / n, n, z)
     columns = {"group": np.arange(1, len(number) + 1), "n": n.astype(np.int64), "predicted": np.bincount(row, p) / n}
     return pl.DataFrame(columns | {"observed": events / n, "ci_low": low, "ci_high": high})
 
@@ -268,7 +262,7 @@ def calibration(
     Raises `SchemaError`, and `DesignError` for predictions outside 0 to 1 or an outcome that does not vary.
     Source: Cox 1958; Harrell 2015, section 10.9; smooth curve by Cleveland's lowess 1979.
     """
-    z, frame = _quantile_of_normal(confidence), check_durations(table, predicted, observed)
+    z, frame = z_of(confidence), check_durations(table, predicted, observed)
     p, y = (frame[column].cast(pl.Float64).to_numpy() for column in ("_time", "_kind"))
     faults = [f"{n} of `{predicted}` are not between 0 and 1"] if (n := int(((p <= 0) | (p >= 1)).sum())) else []
     faults += [f"`{observed}` is {y[0]:g} in all rows"] if np.ptp(y) == 0 else []

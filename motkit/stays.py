@@ -8,10 +8,11 @@ __all__ = ['share_by_customer', 'journey_table', 'stay_table', 'stack_segments',
 
 # %% ../nbs/20_journey/212_stays.ipynb #bad177e4
 import polars as pl
-from scipy.special import ndtri, stdtrit
+from scipy.special import stdtrit
 from scipy.stats import binom
 
 from .curves import cumulative_incidence, kaplan_meier, survival_quantiles
+from .intervals import wilson, z_of
 from .journey_rows import _as_regex
 from .journeys import Journey
 
@@ -32,12 +33,9 @@ def share_by_customer(
     p, k = pl.col("part") / pl.col("n"), pl.col("customers")
     variance = (pl.col("_yy") - 2 * p * pl.col("_ym") + p * p * pl.col("_mm")).clip(0) / pl.col("n") ** 2
     worth = pl.when((p > 0) & (p < 1) & (variance > 0)).then((p * (1 - p) / variance).clip(1, pl.col("n"))).otherwise(k)
-    z = float(ndtri((1 + confidence) / 2))
-    half = z * (p * (1 - p) / pl.col("_worth") + z * z / (4 * pl.col("_worth") ** 2)).sqrt()
-    low, high = ((p + z * z / (2 * pl.col("_worth")) + side * half) / (1 + z * z / pl.col("_worth")) for side in (-1, 1))
-    table = sums.with_columns(_worth=worth).with_columns(share=p, ci_low=low.clip(0, 1), ci_high=high.clip(0, 1))
-    whole = [pl.when(pl.col("part") == 0).then(0.0).otherwise("ci_low").alias("ci_low"), pl.when(p == 1).then(1.0).otherwise("ci_high").alias("ci_high")]
-    return table.with_columns(*whole, pl.col("n", "part").cast(pl.Int64)).select(*keys, "n", "customers", "part", "share", "ci_low", "ci_high").sort(keys)
+    low, high = wilson(p, pl.col("_worth"), z_of(confidence))
+    table = sums.with_columns(_worth=worth).with_columns(pl.col("n", "part").cast(pl.Int64), share=p, ci_low=low, ci_high=high)
+    return table.select(*keys, "n", "customers", "part", "share", "ci_low", "ci_high").sort(keys)
 
 # %% ../nbs/20_journey/212_stays.ipynb #0bfc259f
 _US = pl.col("timestamp").to_physical()

@@ -11,11 +11,11 @@ __all__ = ['list_channels', 'list_weeks', 'sessions_by_week', 'engagement_levels
 from collections.abc import Sequence
 from datetime import date
 from math import ceil
-from statistics import NormalDist
 
 import polars as pl
 
 from .curve_views import curve_figures, list_segments, loyalty_by_day, onboarding_by_day
+from .intervals import wilson, z_of
 from motkit.showing import (
     StudyTables,
     View,
@@ -154,15 +154,6 @@ def _score_words(study: StudyTables) -> str:
     said = [say_name(words) for words in basis if not words.startswith("left out")]
     return f"The score is the {', the '.join(said)}." if said else ""
 
-# %% ../nbs/70_show/71_views.ipynb #a12d4318
-def _wilson(part: pl.Expr, whole: float, confidence: float) -> tuple[pl.Expr, pl.Expr]:
-    """The interval of a share. Source: Wilson (1927), the score interval without continuity correction."""
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = part / whole
-    centre, half = (share + z**2 / (2 * whole)) / (1 + z**2 / whole), z / (1 + z**2 / whole)
-    width = half * (share * (1 - share) / whole + z**2 / (4 * whole**2)).sqrt()
-    return (centre - width).clip(0, 1), (centre + width).clip(0, 1)
-
 # %% ../nbs/70_show/71_views.ipynb #12624598
 _LEVELS = ("high", "medium", "low", "dormant")
 _LEVEL_WORDS = {"high": "are highly engaged", "medium": "are at the medium level", "low": "are at the low level", "dormant": "are dormant"}
@@ -178,7 +169,7 @@ def engagement_levels(
     name, title, small = "engagement_levels", "Engagement levels", min_cell_of(study)
     levels = read_study_table(study, "engagement_levels").select("level", "customers")
     total = int(levels["customers"].sum() or 0)
-    low, high = _wilson(pl.col("customers"), total or 1, setting_of(study, "study", "confidence", 0.95))
+    low, high = wilson(pl.col("customers") / (total or 1), pl.lit(total or 1), z_of(setting_of(study, "study", "confidence", 0.95)))
     order = {level: place for place, level in enumerate(_LEVELS)}
     by_level = levels.sort(pl.col("level").replace_strict(order, default=len(order), return_dtype=pl.Int32))
     table = hide_small_groups(by_level, small).with_columns(share=pl.col("customers") / (total or 1), ci_low=low, ci_high=high)

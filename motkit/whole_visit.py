@@ -9,9 +9,9 @@ __all__ = ['topics_of_visits', 'WholeVisit', 'last_page_versus_whole']
 from dataclasses import dataclass
 
 import polars as pl
-from scipy.special import ndtri
 
 from .errors import SchemaError
+from .intervals import wilson, z_of
 
 # %% ../nbs/30_loyalty/3041_whole_visit.ipynb #a5ee6769
 def topics_of_visits(
@@ -53,13 +53,6 @@ class WholeVisit:
         )
 
 # %% ../nbs/30_loyalty/3041_whole_visit.ipynb #f9d46b1e
-def _wilson(k: int, n: int) -> tuple[float, float]:
-    """Wilson's interval of a share at 95 %."""
-    z = float(ndtri(0.975))
-    centre, half = (k + z**2 / 2) / (n + z**2), z / (n + z**2) * (k * (n - k) / n + z**2 / 4) ** 0.5
-    return max(centre - half, 0.0), min(centre + half, 1.0)
-
-
 def last_page_versus_whole(
     events: pl.DataFrame | pl.LazyFrame,  # numbered by `split_sessions`, with a column that names the topic
     topic: str = "event",  # column: what an event is about; null for nothing
@@ -71,5 +64,5 @@ def last_page_versus_whole(
     pairs = longer.group_by("last_page", "whole_visit").agg(**counts).sort("visits", "last_page", "whole_visit", descending=[True, False, False])
     table = pairs.with_columns(share=pl.col("visits") / longer.height, agree=pl.col("last_page") == pl.col("whole_visit"))
     n, k = longer.height, int(table.filter(~pl.col("agree"))["visits"].sum())
-    low, high = _wilson(k, n) if n else (None, None)
+    low, high = wilson(k / n, n, z_of(0.95)) if n else (None, None)
     return WholeVisit(table, k / n if n else None, low, high, n, longer["customer_id"].n_unique(), visits.height - n)

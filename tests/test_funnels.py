@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from motkit.errors import DesignError, FewEventsWarning, SchemaError, SettingError
 from motkit.events import read_events
-from motkit.funnels import add_wilson, funnel, log_end, time_to_convert
+from motkit.funnels import funnel, log_end, time_to_convert
+from motkit.intervals import add_wilson
 from motkit.schema import EVENTS
 from motkit.store import write_store
 

@@ -1,6 +1,7 @@
 from . import survival as survival
 from . import watch as watch
 from .advocates import Advocates, find_advocates
+from .arrivals import MomentWaits, moment_waits
 from .assignment import Assignment, assign_actions
 from .attention import fold_pings
 from .broken_promises import cost_of_breaking, judge_equivalence
@@ -117,6 +118,7 @@ __all__ = [
     "LeakageError",
     "Ledger",
     "Moment",
+    "MomentWaits",
     "Moments",
     "Ocel",
     "Offers",
@@ -192,6 +194,7 @@ __all__ = [
     "match_personas",
     "measure_complaints",
     "merge_holdouts",
+    "moment_waits",
     "off_policy_value",
     "onboarding_curve",
     "onboarding_table",

@@ -175,6 +175,7 @@ def effect_series(
     days: int,
     zone: str,
     window_days: int = 60,  # how long after a moment a customer counts as having had it
+    more: pl.DataFrame | None = None,  # `customer_id, event, day` (from `start`) of what no single event tells
 ) -> list[DailySeries]:
     """Make the daily series of outcomes among customers who had a moment, out of all outcomes."""
     at = (local_day("timestamp", zone) - pl.lit(start)).dt.total_days()
@@ -184,8 +185,9 @@ def effect_series(
     everybody = people.collect()
     all_outcomes = np.bincount(everybody.filter("hit")["left"].to_numpy(), minlength=days)[:days].astype(np.float64)
     here = _stretch(everybody["came"].to_numpy(), everybody["out"].to_numpy() + 1, days)
-    had = log.filter(pl.col("event").is_in(list(moments))).select("customer_id", "event", day=at).unique()
-    spells = had.join(people, on="customer_id").sort("customer_id", "event", "day").collect()
+    had = log.filter(pl.col("event").is_in(list(moments))).select("customer_id", "event", day=at)
+    both = had if more is None else pl.concat([had, more.lazy().select("customer_id", "event", pl.col("day").cast(pl.Int64))])
+    spells = both.unique().join(people, on="customer_id").sort("customer_id", "event", "day").collect()
     return [
         one for name, rows in spells.partition_by("event", as_dict=True).items()
         if (one := _effect_of(str(name[0]), rows, all_outcomes, here, start, window_days)) is not None

@@ -225,7 +225,7 @@ def _watched_names(log: pl.LazyFrame, moments: Names, leave: tuple[str, ...]) ->
         raise DesignError("moment_waits", [f"no event is called {name!r}" for name in unknown], f"The log has {', '.join(known[:20])}.")
     return names
 
-
+# %% ../nbs/40_moments/4341_arrivals.ipynb #99435a5f
 def moment_waits(
     events: Log,  # columns of `EVENTS`; or a store
     moments: Names = None,  # events to wait for; None: all but those named below

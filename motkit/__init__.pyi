@@ -82,6 +82,7 @@ from .settings import Settings, read_settings
 from .simulate import Simulation, simulate_customers
 from .small_cells import hide_small_cells
 from .sources import read_source
+from .stability import population_stability
 from .store import Store, open_store, write_store
 from .study import Study, open_study, run_study
 from .threshold_drift import watch_thresholds
@@ -208,6 +209,7 @@ __all__ = [
     "plan_looks",
     "plan_sample",
     "policy_waterfall",
+    "population_stability",
     "price_rules",
     "profiles_at",
     "promise_cases",

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FORMAT', 'SAME', 'NEW', 'PSI_LIMIT', 'FALL_LIMIT', 'PersonaMemory', 'remember', 'memory_text', 'write_memory',
-           'read_memory', 'match_personas', 'Drift', 'follow_personas', 'share_drift', 'watch_personas']
+           'read_memory', 'match_personas', 'Drift', 'follow_personas', 'watch_personas']
 
 # %% ../nbs/30_loyalty/339_persona_drift.ipynb #e6f4c7e1
 import json
@@ -25,6 +25,7 @@ from .mixture import Mixture, describe_groups
 from .persona_stability import distances
 from .personas import Personas
 from .scoring import Scorer, place
+from .stability import stability_index
 
 # %% ../nbs/30_loyalty/339_persona_drift.ipynb #4e2ca854
 FORMAT = 1
@@ -199,12 +200,6 @@ def follow_personas(
 PSI_LIMIT, FALL_LIMIT = 0.10, 0.25
 
 
-def share_drift(before: Array, now: Array) -> float:
-    """The population stability index of shares; 0 if nothing moved. Source: Lewis 1994."""
-    a, b = np.maximum(before, 1e-4), np.maximum(now, 1e-4)
-    return float(((b - a) * np.log(b / a)).sum())
-
-
 def watch_personas(
     memory: PersonaMemory,
     customers: pl.DataFrame | CustomerTable,  # of today, with the columns of the fit
@@ -217,7 +212,7 @@ def watch_personas(
     sizes = tuple(levels.shape[1] for levels in memory.looks.levels)
     today = describe_groups(rows, sizes, group, len(memory.ids), np.ones(rows.rows))
     measures: list[tuple[str, str | None, float, float]] = [
-        ("shares", None, share_drift(memory.shares, now), PSI_LIMIT),
+        ("shares", None, stability_index(memory.shares, now), PSI_LIMIT),
         ("log-likelihood fell by", None, memory.log_likelihood - float(log_likelihood.mean()), FALL_LIMIT),
     ]
     measures += [("looks", name, float(moved), SAME) for name, moved in zip(memory.ids, np.diag(distances(memory.looks, today)), strict=True)]

@@ -39,6 +39,7 @@ WATCH_PAGE = PagePlan(
         Look(watch_views.changes_flagged, promise_plots.plot_changes_flagged, height=270),
         Look(watch_views.watched_chart, promise_plots.plot_watched_chart, choices=(CHART,)),
         Look(watch_views.threshold_by_quarter, promise_plots.plot_threshold_by_quarter, height=230),
-        Look(watch_views.reports_changed),
+        Look(watch_views.reports_changed, width=6),
+        Look(watch_views.mix_of_customers, width=6),
     ),
 )

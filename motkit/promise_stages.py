@@ -7,8 +7,10 @@ __all__ = ['PROMISE_STAGES']
 
 # %% ../nbs/65_study/6442_promise_stages.ipynb #95cda4ce
 import warnings
+from datetime import datetime, timedelta
 
 import polars as pl
+import polars.selectors as cs
 
 from .broken_promises import COST, cost_of_breaking
 from .errors import DesignError, MotkitError, StatisticalWarning
@@ -16,6 +18,7 @@ from .promise_outcomes import promise_cases
 from .promise_register import Promise, Promises, read_promises
 from .promises import attainment, waiting_times
 from .schema import check_table
+from .stability import population_stability
 from .threshold_drift import watch_thresholds
 from .watch import Watch, watch
 from .workbench import Bench, Stage, Tables, match_events
@@ -146,6 +149,31 @@ def _make_watch(bench: Bench) -> Tables:
         "watch_summary": _summarise(found),
     }
 
+# %% ../nbs/65_study/6442_promise_stages.ipynb #0c0f3706c
+_MOST_GROUPS = 50  # text with more values names rather than groups
+
+
+def _seen(bench: Bench, days: tuple[datetime, datetime]) -> pl.DataFrame:
+    """Who was seen from one instant up to another, with the channel in which first and what is known of them."""
+    rows = bench.events.filter(pl.col("timestamp").is_between(*days, closed="left"))
+    first = rows.group_by("customer_id").agg(channel=pl.col("channel").cast(pl.String).sort_by("timestamp").first())
+    if "profiles" not in bench.tables():
+        return first.sort("customer_id").collect(engine="streaming")
+    known = bench.scan("profiles").unique("customer_id", keep="first").select(~cs.temporal())
+    return first.join(known.drop("channel", strict=False), on="customer_id", how="left").sort("customer_id").collect(engine="streaming")
+
+
+def _make_mix(bench: Bench) -> Tables:
+    """The mix of customers of the reference period beside that of the last days. Raises `DesignError` for a log that is too short."""
+    length = timedelta(days=bench.settings.watch.baseline_days)
+    begin = bench.events.select(pl.col("timestamp").min()).collect(engine="streaming").item()
+    if begin + 2 * length > bench.as_of:
+        raise DesignError("the mix of customers", f"the log is shorter than twice {length.days} days", "Give a longer log, or set `baseline_days` of [watch].")
+    before, now = _seen(bench, (begin, begin + length)), _seen(bench, (bench.as_of - length, bench.as_of + timedelta(microseconds=1)))
+    columns = [name for name in before.columns if name != "customer_id" and (before.schema[name].is_numeric() or before[name].n_unique() <= _MOST_GROUPS)]
+    found = population_stability(before, now, columns, confidence=bench.settings.study.confidence)
+    return {"customer_mix": found.with_columns(reference_from=pl.lit(begin.date()), days=pl.lit(length.days))}
+
 # %% ../nbs/65_study/6442_promise_stages.ipynb #21f8c21f
 _BY_PERSONA = pl.Schema({"promise": pl.String, "persona": pl.String, "n": pl.Int64, "customers": pl.Int64} | dict.fromkeys(("kept", "ci_low", "ci_high"), pl.Float64) | dict.fromkeys(("still_open", "broken", "left", "lost"), pl.Int64))
 
@@ -197,4 +225,5 @@ PROMISE_STAGES = (
     Stage("persona_promises", ("promises", "personas"), ("study", "sessions", "promises"), _make_persona_promises),
     Stage("threshold_quarters", ("onboarding",), ("study", "sessions", "onboarding"), _make_quarters),
     Stage("watch", ("promises",), ("sessions", "onboarding", "promises", "watch"), _make_watch),
+    Stage("mix", ("profiles",), ("study", "watch"), _make_mix),
 )

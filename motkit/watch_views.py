@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['KIND_WORDS', 'say_change', 'name_chart', 'changes_flagged', 'list_charts', 'say_chart', 'watched_chart',
-           'reports_changed', 'threshold_by_quarter']
+           'reports_changed', 'threshold_by_quarter', 'mix_of_customers']
 
 # %% ../nbs/70_show/7141_watch_views.ipynb #d745f0ca
 import re
@@ -172,3 +172,23 @@ def threshold_by_quarter(
     )  # fmt: skip
     brief = table.select("quarter", "day", pl.col("ci_low").cast(pl.Int64).alias("from day"), pl.col("ci_high").cast(pl.Int64).alias("to day"), "n", pl.col("events").alias("left"), "hidden")
     return View(name, title, f"{said} {days}.", table.drop("moved", "common_from", "common_to"), footing, brief=brief)
+
+# %% ../nbs/70_show/7141_watch_views.ipynb #5753ed1b
+def mix_of_customers(
+    study: StudyTables,  # an open study
+) -> View:  # table: column, groups, n_before, n_now, psi, by_chance, moved
+    """How far the mix of customers has moved since the reference period, column by column, beside what chance alone gives."""
+    name, title, rows = "mix_of_customers", "Is it still the same mix of customers?", _read(study, "customer_mix")
+    if not rows.height:
+        return View(name, title, "", pl.DataFrame(), "", "The log is not long enough to compare customers of its first and last days.")
+    about, small, table = rows.row(0, named=True), min_cell_of(study), rows.drop("reference_from", "days")
+    if min(about["n_before"], about["n_now"]) < small:
+        return View(name, title, "", table.clear(), "", f"Fewer than {small} customers were seen in one of the periods.")
+    moved = table.filter("moved")["column"].to_list()
+    sentence = f"The mix has moved more than by chance in: {', '.join(say_name(column) for column in moved)}." if moved else "No sign that the mix has moved: every index is within what chance gives."
+    footing = join_sentences(
+        f"n = {say_count(about['n_before'])} customers seen in the {about['days']} days from {about['reference_from']}, {say_count(about['n_now'])} in the last {about['days']} days before {as_of_day(study)}.",
+        "The population stability index is 0 where no share moved; above 0.25 is commonly called a different mix. A small index can be more than chance where customers are many.",
+    )  # fmt: skip
+    brief = table.select(pl.col("column").map_elements(say_name, pl.String), pl.col("psi").round(3).alias("stability index"), pl.col("by_chance").round(3).alias("by chance up to"), moved=pl.when("moved").then(pl.lit("moved")).otherwise(pl.lit("")))
+    return View(name, title, sentence, table, footing, brief=brief)

@@ -24,13 +24,13 @@ from motkit.persona_drift import (
     match_personas,
     read_memory,
     remember,
-    share_drift,
     watch_personas,
     write_memory,
 )
 from motkit.persona_validation import NUMBERS, WORDS, plant_customers, try_choice, try_drift, try_recovery, try_variants
 from motkit.personas import Personas, build_personas
 from motkit.schema import EVENTS
+from motkit.stability import stability_index
 
 REFERENCE = Path(__file__).parent / "reference" / "personas_engagement"
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -206,7 +206,7 @@ def test_ids_of_the_dead_are_never_used_again() -> None:
 def test_share_drift_is_the_published_index_and_a_new_mix_is_warned_of() -> None:
     # the index of the reference run: .4/.3/.2/.1 -> .25/.30/.20/.25, without sampling error
     a, b = np.array([0.4, 0.3, 0.2, 0.1]), np.array([0.25, 0.3, 0.2, 0.25])
-    assert share_drift(a, b) == pytest.approx(sum((y - x) * np.log(y / x) for x, y in zip(a, b, strict=True)))
+    assert stability_index(a, b) == pytest.approx(sum((y - x) * np.log(y / x) for x, y in zip(a, b, strict=True)))
     table = plant_customers(6000, 5, "easy")
     chosen = np.random.default_rng(0).choice(6000, 2000, p=(b / a)[table.kind] / (b / a)[table.kind].sum())
     watched = watch_personas(remember(planted()), table.table[chosen])

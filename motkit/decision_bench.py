@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from .contact_rules import Policy
+from .contact_rules import DAY_US, Policy
 from .decider import Decider
 from .detection import detect_triggers
 from .errors import DesignError
@@ -171,14 +171,15 @@ def make_world(
 def _draw_consents(names: np.ndarray[tuple[int], np.dtype[np.str_]], at: datetime, chance: np.random.Generator) -> pl.DataFrame:
     """Consents given, withdrawn, run out, and given from later on."""
     m = 6 * len(names)
-    start = [at + timedelta(days=3 - int(days)) for days in chance.integers(0, 100, m)]
-    until = [begin + timedelta(days=int(days)) if days < 90 else None for begin, days in zip(start, chance.integers(1, 400, m), strict=True)]
+    start = pl.Series([at]).cast(UTC_TIME).to_physical()[0] + (3 - chance.integers(0, 100, m)) * DAY_US
+    days = chance.integers(1, 400, m)
+    until = pl.select(pl.when(pl.Series(days < 90)).then(pl.Series(start + days * DAY_US))).to_series()
     columns = {
         "customer_id": names[chance.integers(0, len(names), m)],
         "purpose": ["marketing"] * m,
         "channel": np.array(["email", "sms", "call", "app"])[chance.integers(0, 4, m)],
         "valid_from": pl.Series(start).cast(UTC_TIME),
-        "valid_to": pl.Series(until, dtype=UTC_TIME),
+        "valid_to": until.cast(UTC_TIME),
         "given": chance.random(m) < 0.85,
     }
     return pl.DataFrame(columns)

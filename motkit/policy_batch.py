@@ -6,20 +6,22 @@
 __all__ = ['Crowd', 'never_sides', 'name_masks', 'make_crowd', 'apply_policy']
 
 # %% ../nbs/50_act/512_policy_batch.ipynb #a2ae38bf
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import reduce
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .consent_spans import ConsentSpans, code_consents, make_spans
 from .contact_rules import NEVER, Action, ConsentRule, CountRule, HoldoutRule, NeverRule, Policy, QuietRule, Rule, ValidityRule, fits
 from .errors import SchemaError
 from .policy_past import Codes, Past, check_candidates, code_actions, code_values, find_codes, reach_us, read_past
-from .rule_kernels import HORIZON_US, Facts, consent_free, holdout_bucket, next_free, quiet_free, to_us, valid_free
+from .rule_kernels import HORIZON_US, quiet_free, to_us, valid_free
 from .schema import UTC
 from .zone_tables import Times, ZoneTable, calendar_free_many, make_zone_table, quiet_free_many
 
@@ -34,14 +36,14 @@ class Crowd:
     past: Past
     consents: pl.DataFrame  # `_customer, purpose, channel, _from, _to, given`
     t: int  # the instant, microseconds since 1970
-    _by_pair: dict[tuple[str | None, str], pl.DataFrame] = field(default_factory=dict)
+    _by_pair: dict[tuple[str | None, str], ConsentSpans] = field(default_factory=dict)
 
-    def consents_of(self, action: Action) -> pl.DataFrame:
-        """The rows of consent for the action's purpose and channel."""
+    def consents_of(self, action: Action) -> ConsentSpans:
+        """When consent holds for the action's purpose and channel."""
         pair = (action.purpose, action.channel)
         if pair not in self._by_pair:
             wanted = (pl.col("purpose") == action.purpose) & (pl.col("channel") == action.channel)
-            self._by_pair[pair] = self.consents.filter(wanted)
+            self._by_pair[pair] = make_spans(self.consents.filter(wanted), self.size, self.t)
         return self._by_pair[pair]
 
     @property
@@ -75,25 +77,6 @@ def _find_zones(zones: pl.Series, default: str, first_year: int, last_year: int)
     return zones.replace_strict(place, default=unknown, return_dtype=pl.Int64).fill_null(unknown).to_numpy(), table
 
 # %% ../nbs/50_act/512_policy_batch.ipynb #62c3e7fc
-_CONSENTS = {"_customer": pl.Int64, "purpose": pl.String, "channel": pl.String, "_from": pl.Int64, "_to": pl.Int64, "given": pl.Boolean}
-
-
-def _read_consents(consents: pl.DataFrame | pl.LazyFrame | None, names: pl.Series) -> pl.DataFrame:
-    """Consents with codes for the customers and whole microseconds."""
-    if consents is None:
-        return pl.DataFrame(schema=_CONSENTS)
-    rows = consents.lazy()
-    has = rows.collect_schema().names()
-    if missing := [c for c in ("customer_id", "purpose", "channel", "valid_from", "given") if c not in has]:
-        raise SchemaError("consents", f"missing {missing}", f"It has {has}. A consent is given or withdrawn from `valid_from` on.")
-    end = pl.col("valid_to").cast(UTC).to_physical() if "valid_to" in has else pl.lit(None, pl.Int64)
-    start = pl.col("valid_from").cast(UTC).to_physical().alias("_from")
-    text = pl.col("purpose", "channel").cast(pl.String)
-    table = rows.select("customer_id", text, start, end.fill_null(NEVER).alias("_to"), pl.col("given").fill_null(False)).collect()
-    code = pl.Series("_customer", find_codes(table["customer_id"], names))
-    return table.drop("customer_id").insert_column(0, code).filter(pl.col("_customer") >= 0)
-
-
 def _years(policy: Policy, actions: Sequence[Action], consents: pl.DataFrame, t: int) -> tuple[int, int]:
     """The years over which clocks are looked up: from the first row that counts to the last instant that may be free."""
     latest = [t + max(map(reach_us, policy.rules), default=0)]
@@ -149,8 +132,7 @@ def _count(crowd: Crowd, bit: int, rule: CountRule, action: Action) -> Times:
     """As `count_free`."""
     held, room = crowd.past.flags[bit, ""], rule.max - rule.counts_itself(action)
     for name in rule.same:
-        wanted = pl.Series([getattr(action, name)], dtype=pl.String)
-        held = held & (crowd.past.values[name] == wanted).fill_null(False).to_numpy()
+        held = held & crowd.past.matches(name, getattr(action, name))
     if rule.hold_us is not None:
         return _hold(crowd, rule, held)
     return _rolling(crowd, held, rule.window.length, room) if rule.window.rolling else _calendar(crowd, rule, held, room)
@@ -175,33 +157,16 @@ def _quiet_now(crowd: Crowd, rule: QuietRule) -> Times:
 
 # %% ../nbs/50_act/512_policy_batch.ipynb #6543a58f
 def _consent(crowd: Crowd, action: Action) -> Times:
-    """As `consent_free`: the newest rows decide, and later ones say from when on."""
-    rows = crowd.consents_of(action)
-    customer, start = rows["_customer"].to_numpy(), rows["_from"].to_numpy()
-    holds, known = rows["given"].to_numpy() & (rows["_to"].to_numpy() > crowd.t), start <= crowd.t
-    newest = np.full(crowd.size, -NEVER)
-    np.maximum.at(newest, customer[known], start[known])
-    spoilt = np.zeros(crowd.size, bool)
-    spoilt[customer[known & ~holds & (start == newest[customer])]] = True
-    free = np.where((newest > -NEVER) & ~spoilt, crowd.t, NEVER)
-    waiting = np.unique(customer[~known & (free[customer] > crowd.t)])
-    for code, own in _groups(rows, waiting):
-        free[code] = consent_free(own, crowd.t)
-    return free
-
-
-def _groups(rows: pl.DataFrame, codes: Codes) -> Iterator[tuple[int, list[tuple[int, int, bool]]]]:
-    """The consents of some customers, as the kernels take them."""
-    mine = rows.filter(pl.col("_customer").is_in(codes))
-    for (code,), own in mine.group_by("_customer"):
-        yield int(str(code)), own.select("_from", "_to", "given").rows()
+    """As `consent_free`."""
+    return crowd.consents_of(action).free(np.arange(crowd.size), np.full(crowd.size, crowd.t))
 
 
 def _holdout(crowd: Crowd, rule: HoldoutRule) -> Times:
-    """A hash a customer."""
-    ids = crowd.names.cast(pl.String).to_list()
-    held = np.fromiter((holdout_bucket(name, rule.salt) for name in ids), np.float64, len(ids)) < rule.share
-    return np.where(held, NEVER, crowd.t)
+    """A hash a customer; as `holdout_bucket`."""
+    texts = pl.select(pl.lit(f"{rule.salt}:") + crowd.names.cast(pl.String)).to_series().cast(pl.Binary).to_list()
+    digests = b"".join([blake2b(text, digest_size=8).digest() for text in texts])
+    return np.where(np.frombuffer(digests, ">u8") / 2**64 < rule.share, NEVER, crowd.t)
+
 
 # %% ../nbs/50_act/512_policy_batch.ipynb #2f394aa2
 def _free(crowd: Crowd, bit: int, rule: Rule, action: Action) -> Times:
@@ -239,18 +204,16 @@ def _asks(rule: Rule, action: Action) -> tuple[Any, ...]:
 def _settle(crowd: Crowd, policy: Policy, action: Action, customer: Codes, first: Times) -> Times:
     """The first instant from `first` on at which all rules allow an action, for some customers; as `next_free`."""
     rules = [rule for rule in policy.rules if policy.applies(rule, action)]
-    free, rows = first.copy(), np.flatnonzero(first < NEVER)
+    free, moving = first.copy(), np.flatnonzero(first - crowd.t < HORIZON_US)
     quiet = [rule for rule in rules if isinstance(rule, QuietRule)]
-    free[rows] = _settle_quiet(crowd, quiet, customer[rows], first[rows])
+    agreed = any(isinstance(rule, ConsentRule) for rule in rules)
+    while moving.size:
+        loud = _settle_quiet(crowd, quiet, customer[moving], free[moving])
+        later = crowd.consents_of(action).free(customer[moving], loud) if agreed else loud
+        free[moving] = later
+        moving = moving[(later > loud) & (later - crowd.t < HORIZON_US)]
     if action.valid_to is not None and any(isinstance(rule, ValidityRule) for rule in rules):
         free[free >= to_us(action.valid_to)] = NEVER
-    if any(isinstance(rule, ConsentRule) for rule in rules):
-        changing = crowd.consents_of(action).filter((pl.col("_from") > crowd.t) | ((pl.col("_to") > crowd.t) & (pl.col("_to") < NEVER)))
-        for row in rows[np.isin(customer[rows], changing["_customer"].to_numpy())]:
-            own = crowd.consents_of(action).filter(pl.col("_customer") == customer[row]).select("_from", "_to", "given").rows()
-            zone = int(crowd.zones[customer[row]])
-            facts = Facts("", None if zone < 0 else crowd.table.clock(zone), lambda rule, action: (), lambda action, own=own: own)  # type: ignore[misc]
-            free[row] = next_free(rules, action, facts, int(first[row]), crowd.t)
     free[free - crowd.t >= HORIZON_US] = NEVER
     return free
 
@@ -287,9 +250,14 @@ def _collect(crowd: Crowd, policy: Policy, actions: Sequence[Action], customer: 
     for one, part in zip(actions, parts, strict=True):
         blocked = np.flatnonzero(mask[part])
         free[part][blocked] = _settle(crowd, policy, one, people[part][blocked], free[part][blocked])
-    back = np.empty(len(order), np.int64)
-    back[order] = np.arange(len(order))
-    return mask[back], free[back]
+    return _scatter(mask, order), _scatter(free, order)
+
+
+def _scatter(values: NDArray[Any], order: Codes) -> NDArray[Any]:
+    """Values back in the order of the candidates."""
+    back = np.empty_like(values)
+    back[order] = values
+    return back
 
 
 def _mark(found: Times | None, people: Codes, bit: int, t: int, mask: NDArray[np.uint64], free: Times) -> None:
@@ -306,16 +274,21 @@ def name_masks(
     policy: Policy,
 ) -> pl.Series:  # the names of the rules that block, a list a row
     """Turn masks into names of rules."""
-    kinds, place = np.unique(mask, return_inverse=True) if len(mask) < 10_000 else _few(mask)
+    kinds, place = _few(mask) if mask.max(initial=0) < 1 << _NARROW else np.unique(mask, return_inverse=True)
     names = pl.Series("blocked_by", [policy.names(int(kind)) for kind in kinds], pl.List(pl.String))
     return names.gather(place)
 
 
-def _few(mask: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], Codes]:
-    """The distinct masks of a long column and the place of each row's, by hashing."""
-    rows = pl.Series("mask", mask)
-    kinds = rows.unique()
-    return kinds.to_numpy(), find_codes(rows, kinds)
+_NARROW = 22  # masks of fewer bits are looked up in a table
+
+
+def _few(mask: NDArray[np.uint64]) -> tuple[Codes, Codes]:
+    """The distinct masks of a column and the place of each row's, by a table of all masks."""
+    rows = mask.astype(np.int64)
+    seen = np.zeros(1 << _NARROW, bool)
+    seen[rows] = True
+    return np.flatnonzero(seen), (np.cumsum(seen) - 1)[rows]
+
 
 # %% ../nbs/50_act/512_policy_batch.ipynb #ae919af7
 def make_crowd(
@@ -328,7 +301,7 @@ def make_crowd(
     consents: pl.DataFrame | pl.LazyFrame | None = None,
 ) -> Crowd:
     """Gather what rules need to know of customers at an instant."""
-    agreed = _read_consents(consents, names)
+    agreed = code_consents(consents, names)
     known = _zone_names(customers, names, policy.default_tz)
     zones, table = _find_zones(known, policy.default_tz, *_years(policy, actions, agreed, t))
     return Crowd(names, zones, table, read_past(history, policy, names, t), agreed, t)

@@ -252,18 +252,26 @@ def erase(
     typer.echo(f"{len(customers):,} customers erased.\n{describe_log(left)}")
 
 
+def _bench_decisions() -> None:
+    """Print how fast decisions, policy, assignment and triggers are beside their bars, and whether one by one is as the batch."""
+    from motkit.assignment_bench import bench_assignment
+    from motkit.crowd_bench import bench_policies, bench_triggers
+    from motkit.decision_bench import bench_decisions, compare_with_batch
+
+    typer.echo(f"{_as_text(bench_decisions())}\n{_as_text(bench_triggers())}\n{_as_text(bench_policies())}")
+    typer.echo(_as_text(pl.concat(bench_assignment(customers) for customers in (100_000, 1_000_000))))
+    found = compare_with_batch()
+    typer.echo(f"One by one against the batch: {found['different']} of {found['pairs']:,} pairs differ ({found['blocked']:,} blocked).")
+
+
 @app.command()
 def bench(
     events: Annotated[int, typer.Option("--events", min=10_000, help="Size of the larger simulated log.")] = 10_000_000,
-    decisions: Annotated[bool, typer.Option("--decisions", help="Measure decisions and triggers instead, and compare one by one with the batch.")] = False,
+    decisions: Annotated[bool, typer.Option("--decisions", help="Measure decisions, policy, assignment and triggers instead.")] = False,
 ) -> None:
-    """Measure speed and memory against DuckDB, or decisions and triggers."""
+    """Measure speed and memory against DuckDB, or decisions beside their bars."""
     if decisions:
-        from motkit.decision_bench import bench_decisions, bench_triggers, compare_with_batch
-
-        typer.echo(f"{_as_text(bench_decisions())}\n{_as_text(bench_triggers())}")
-        found = compare_with_batch()
-        typer.echo(f"One by one against the batch: {found['different']} of {found['pairs']:,} pairs differ ({found['blocked']:,} blocked).")
+        _bench_decisions()
         return
     from motkit.bench import run_bench
     from motkit.loyalty_bench import bench_loyalty

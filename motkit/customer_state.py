@@ -91,7 +91,8 @@ class Reader:
             for side, match in _counts(rule)
             if is_counted(match, row, self._policy.count_statuses)
         ]
-        return [Feed((bit, side, *(row.get(name) for name in getattr(rule, "same", ()))), *_need(rule)) for bit, side, rule in counted]
+        keyed = [((bit, side, *(row.get(name) for name in getattr(rule, "same", ()))), rule) for bit, side, rule in counted]
+        return [Feed(key, *_need(rule)) for key, rule in keyed if None not in key]  # what has no value agrees with nothing
 
 # %% ../nbs/50_act/55_customer_state.ipynb #8dfb30ce
 class Reservation(NamedTuple):

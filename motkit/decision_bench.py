@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ZONES', 'CHANGES', 'bench_policy', 'World', 'make_world', 'count_differences', 'compare_with_batch', 'time_calls',
-           'bench_decisions', 'bench_triggers']
+           'bench_decisions']
 
 # %% ../nbs/65_study/671_decision_bench.ipynb #8a8f2043
 import sqlite3
@@ -21,13 +21,10 @@ import polars as pl
 
 from .contact_rules import DAY_US, Policy
 from .decider import Decider
-from .detection import detect_triggers
-from .errors import DesignError
 from .journal import Journal
 from .policy import parse_policy
 from .policy_batch import apply_policy
 from .schema import UTC as UTC_TIME
-from .trigger_stream import TriggerStream
 
 # %% ../nbs/65_study/671_decision_bench.ipynb #514d1a86
 _RULES = """
@@ -61,12 +58,11 @@ of = { kind = "contact" }
 # %% ../nbs/65_study/671_decision_bench.ipynb #970940e3
 _CAPS = """
 [[rules]]
-id = "cap_sms"
+id = "package"
 type = "count"
 max = 2
-window = "7d"
-of = { kind = "contact", channel = "sms" }
-scope = { channel = "sms" }
+window = "2cw"
+of = { kind = "contact", same = ["package"] }
 [[rules]]
 id = "day_mail"
 type = "count"
@@ -124,9 +120,10 @@ window = "3d"
 def bench_policy() -> Policy:
     """Twelve rules of every kind and ten actions."""
     channels, categories = ("email", "sms", "call", "app"), ("tyres", "loan", "news")
+    more = {2: 'package = "spring"', 4: 'package = "spring"', 5: 'exempt = ["cap_week"]', 6: "valid_from = 2026-04-01", 8: "valid_to = 2026-08-01", 9: "valid_to = 2026-09-01"}
     actions = [
         f'[[actions]]\nid = "a{k}"\nchannel = "{channels[k % 4]}"\ncategory = "{categories[k % 3]}"\ncost = 0.05\nvalue = {20 + k}\n'
-        f'purpose = "{"service" if k == 9 else "marketing"}"\n' + (f"valid_to = 2026-0{k}-01\n" if k > 7 else "")
+        f'purpose = "{"service" if k == 9 else "marketing"}"\n{more.get(k, "")}\n'
         for k in range(10)
     ]
     return parse_policy(_RULES + _CAPS + _PAUSES + "\n".join(actions))
@@ -159,8 +156,8 @@ def make_world(
     event = kinds[chance.choice(6, n, p=[0.3, 0.2, 0.2, 0.12, 0.03, 0.15])]
     action = chance.integers(0, 10, n)
     minutes = np.where(chance.random(n) < 0.5, chance.integers(0, 24 * 9, n) * 60, chance.integers(0, 40 * 1440, n))
-    stamps = pl.Series([at]).cast(UTC_TIME).to_physical()[0] - minutes.astype(np.int64) * 60_000_000
-    known = pl.DataFrame([{"k": k, "action_id": a.action_id, "channel": a.channel, "category": a.category, "purpose": a.purpose} for k, a in enumerate(policy.actions)])
+    stamps = pl.Series([at]).cast(UTC_TIME).to_physical()[0] - minutes.astype(np.int64) * 60_000_000 - chance.choice([0, 0, 1, -1], n) * 1_000_000
+    known = pl.DataFrame([{"k": k, "action_id": a.action_id, "channel": a.channel, "category": a.category, "purpose": a.purpose, "package_id": a.package_id} for k, a in enumerate(policy.actions)])
     raw = pl.DataFrame({"customer_id": names[chance.integers(0, customers, n)], "timestamp": pl.Series(stamps).cast(UTC_TIME), "event": event, "k": action})
     status = pl.when(pl.col("event") == "contact").then(pl.Series(np.array(["sent", "reserved", "released"])[chance.choice(3, n, p=[0.7, 0.2, 0.1])]))
     history = raw.join(known, on="k", maintain_order="left").with_columns(status=status).drop("k")
@@ -274,29 +271,3 @@ def bench_decisions(
             "bare commit of SQLite (full)": (n // 10, time_calls(_commit_calls(Path(folder) / "bare.db", n // 10)), None),
         }
     return pl.DataFrame([{"what": what, "n": m, **{f"{name}_us": value for name, value in times.items()}, "bar_p99_us": bar} for what, (m, times, bar) in measured.items()])
-
-# %% ../nbs/65_study/671_decision_bench.ipynb #63a313c2
-def bench_triggers(
-    n: int = 1_000_000,  # events
-) -> pl.DataFrame:  # `what, n, events_per_s` (by the processor), `us_per_event, fired, bar`
-    """Time an `absent` trigger over a whole log and event by event, and check that both find the same."""
-    chance = np.random.default_rng(1)
-    columns = {
-        "customer_id": pl.Series(chance.integers(0, n // 20, n)).cast(pl.String),
-        "timestamp": pl.Series(np.sort(chance.integers(0, 30 * 86_400_000_000, n)) + 1_772_409_600_000_000).cast(UTC_TIME),
-        "event": np.array(["cart", "purchase", "view", "search"])[chance.integers(0, 4, n)],
-    }
-    log = pl.DataFrame(columns).with_columns(channel=pl.lit("web"), value=pl.lit(None, pl.Float64), duration_s=pl.lit(None, pl.Float64))
-    basket = {"name": "basket", "type": "absent", "on": "cart", "unless": "purchase", "within": "2h"}
-    start = time.process_time()
-    batch = detect_triggers(log, [basket])
-    whole = time.process_time() - start
-    events, stream = log.to_dicts(), TriggerStream([basket])
-    start = time.process_time()
-    fired = [firing for event in events for firing in stream.observe(event)]
-    single = time.process_time() - start
-    fired += stream.advance(events[-1]["timestamp"])
-    if len(fired) + len(stream.pending) != batch.height:
-        raise DesignError("motkit bench", "the stream fires otherwise than the whole log", "Report this.")
-    rows = [("absent, whole log", whole, "at least 5e5 events a second"), ("absent, event by event", single, "at most 3 us an event")]
-    return pl.DataFrame([{"what": w, "n": n, "events_per_s": n / s, "us_per_event": s / n * 1e6, "fired": batch.height, "bar": bar} for w, s, bar in rows])

@@ -1,152 +1,28 @@
 """The policy for a crowd against the kernels for one customer, on made-up histories with nights on which clocks change."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import motkit
+from motkit.consent_spans import make_spans
+from motkit.crowd_bench import time_policy
+from motkit.decision_bench import CHANGES, ZONES, World, bench_policy, make_world
 from motkit.errors import SchemaError
 from motkit.policy import NEVER, Action, CountRule, NeverRule, Policy, Rule, fits, parse_policy
 from motkit.policy_batch import apply_policy, make_crowd
 from motkit.policy_past import code_actions, code_values
-from motkit.rule_kernels import Facts, check_action, from_us, to_us, zone_clock
+from motkit.rule_kernels import Facts, check_action, consent_free, from_us, to_us, zone_clock
+from motkit.text_codes import place_values
 
-ZONES = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "Africa/Casablanca", None, "Mars/Olympus"]
-POLICY = """
-[[actions]]
-id = "a_mail"
-channel = "email"
-category = "promo"
-package = "spring"
-valid_from = 2026-03-01
-valid_to = 2026-11-03
-[[actions]]
-id = "b_text"
-channel = "sms"
-category = "promo"
-exempt = ["cap_week"]
-[[actions]]
-id = "c_call"
-channel = "call"
-category = "loan"
-purpose = "service"
-valid_from = 2026-04-01
-[[actions]]
-id = "d_mail"
-channel = "email"
-category = "reminder"
-package = "spring"
-
-[[rules]]
-id = "consent"
-type = "consent"
-[[rules]]
-id = "night"
-type = "quiet"
-start = "22:00"
-end = "07:30"
-scope = { channel = ["sms", "call"] }
-[[rules]]
-id = "weekend"
-type = "quiet"
-start = "00:00"
-end = "12:30"
-days = ["sat..sun"]
-scope = { channel = "call" }
-[[rules]]
-id = "cap_week"
-type = "count"
-max = 3
-window = "7d"
-of = { kind = "contact" }
-[[rules]]
-id = "day_mail"
-type = "count"
-max = 1
-window = "1cd"
-of = { kind = "contact", channel = "email" }
-scope = { channel = "email" }
-[[rules]]
-id = "month"
-type = "count"
-max = 9
-window = "1cm"
-of = { kind = "contact" }
-[[rules]]
-id = "bought"
-type = "count"
-max = 0
-window = "6d"
-of = { kind = "purchase", same = ["category"] }
-scope = { purpose = "marketing" }
-[[rules]]
-id = "rejected"
-type = "count"
-max = 1
-window = "4d"
-hold = "3d"
-of = { kind = "reject", same = ["action"] }
-[[rules]]
-id = "package"
-type = "count"
-max = 2
-window = "2cw"
-of = { kind = "contact", same = ["package"] }
-[[rules]]
-id = "either"
-type = "never"
-a = { category = "loan" }
-b = { category = "reminder" }
-window = "2d"
-[[rules]]
-id = "holdout"
-type = "holdout"
-share = 0.1
-salt = "x"
-scope = { purpose = "marketing" }
-"""
-NIGHTS = [datetime(2026, 3, 29, 0, 30), datetime(2026, 10, 25, 0, 45), datetime(2026, 3, 8, 7, 1), datetime(2026, 11, 1, 5, 59), datetime(2026, 4, 4, 15, 1), datetime(2026, 6, 15, 21, 59)]
-
-
-def make_crowd_tables(policy: Policy, at: datetime, n: int, seed: int) -> dict[str, pl.DataFrame]:
-    """Customers, their history and consents around an instant, many of them exactly on the edges of windows."""
-    chance = np.random.default_rng(seed)
-    ids = [f"c{k}" for k in range(n)]
-    rows = 9 * n
-    steps = chance.choice([0, 1, 3600, 86_400, 2 * 86_400, 6 * 86_400, 7 * 86_400], rows) + chance.choice([0, 0, 1, -1, 1800], rows)
-    back = np.where(chance.random(rows) < 0.5, steps, chance.integers(-86_400, 40 * 86_400, rows))
-    chosen = chance.integers(0, len(policy.actions), rows)
-    event = chance.choice(["contact", "contact", "contact", "purchase", "reject"], rows)
-    history = pl.DataFrame(
-        {
-            "customer_id": chance.choice([*ids, "stranger"], rows),
-            "timestamp": [at.replace(tzinfo=UTC) - timedelta(seconds=int(s)) for s in back],
-            "event": event,
-            "status": chance.choice(["sent", "reserved", "released"], rows, p=[0.6, 0.2, 0.2]),
-            **{name: [getattr(policy.actions[k], name) for k in chosen] for name in ("channel", "category", "purpose", "action_id", "package_id")},
-        },
-        schema_overrides={"timestamp": pl.Datetime("us", "UTC")},
-    )
-    given = 6 * n
-    start = [at.replace(tzinfo=UTC) - timedelta(seconds=int(s)) for s in chance.choice([0, 60, 86_400, 40 * 86_400, -3600, -86_400], given)]
-    consents = pl.DataFrame(
-        {
-            "customer_id": chance.choice(ids, given),
-            "purpose": chance.choice(["marketing", "service"], given),
-            "channel": chance.choice(["email", "sms", "call"], given),
-            "valid_from": start,
-            "valid_to": [s + timedelta(days=int(d)) if d else None for s, d in zip(start, chance.choice([0, 0, 0, 1, 41, 300], given), strict=True)],
-            "given": chance.random(given) < 0.75,
-        },
-        schema_overrides={"valid_from": pl.Datetime("us", "UTC"), "valid_to": pl.Datetime("us", "UTC")},
-    )
-    customers = pl.DataFrame({"customer_id": ids, "time_zone": [ZONES[k] for k in chance.integers(0, len(ZONES), n)]})
-    candidates = customers.select("customer_id").join(pl.DataFrame({"action_id": [a.action_id for a in policy.actions]}), how="cross")
-    return {"candidates": candidates, "history": history, "consents": consents, "customers": customers}
+NIGHTS = [*CHANGES, datetime(2026, 6, 15, 21, 59, tzinfo=UTC)]
 
 
 def facts_of(policy: Policy, customer: str, zone: str | None, history: list[dict[str, Any]], consents: list[dict[str, Any]]) -> Facts:
@@ -170,55 +46,61 @@ def facts_of(policy: Policy, customer: str, zone: str | None, history: list[dict
     return Facts(customer, zone_clock(zone), stamps, rows)
 
 
-def answer_one_by_one(policy: Policy, at: datetime, tables: dict[str, pl.DataFrame]) -> list[tuple[int, datetime | None]]:
+def answer_one_by_one(policy: Policy, at: datetime, world: World) -> list[tuple[int, datetime | None]]:
     """The mask and the next instant of each candidate by the kernels."""
-    zones = dict(tables["customers"].iter_rows())
-    past = tables["history"].rows_by_key("customer_id", named=True)
-    agreed = tables["consents"].rows_by_key("customer_id", named=True)
+    zones = dict(world.customers.iter_rows())
+    past = world.history.rows_by_key("customer_id", named=True)
+    agreed = world.consents.rows_by_key("customer_id", named=True)
     actions = {action.action_id: action for action in policy.actions}
     answers = []
-    for customer, name in tables["candidates"].select("customer_id", "action_id").iter_rows():
+    for customer, name in world.candidates.select("customer_id", "action_id").iter_rows():
         facts = facts_of(policy, customer, zones[customer], past[customer], agreed[customer])
         mask, free = check_action(policy, actions[name], facts, to_us(at))
         answers.append((mask, from_us(free)))
     return answers
 
 
+def ask(policy: Policy, at: datetime, world: World) -> pl.DataFrame:
+    """What the batch says of a world."""
+    return apply_policy(world.candidates, world.history, policy, at, world.customers, world.consents)
+
+
 @pytest.mark.parametrize("at", NIGHTS, ids=str)
 def test_batch_and_one_by_one_agree_on_every_pair(at: datetime) -> None:
-    policy = parse_policy(POLICY)
-    tables = make_crowd_tables(policy, at, 220, seed=at.day)
-    answer = apply_policy(tables["candidates"], tables["history"], policy, at, tables["customers"], tables["consents"])
-    expected = answer_one_by_one(policy, at, tables)
+    policy = bench_policy()
+    world = make_world(policy, 90, at, seed=at.day)
+    answer, expected = ask(policy, at, world), answer_one_by_one(policy, at, world)
     assert answer["mask"].to_list() == [mask for mask, _ in expected]
     assert answer["next_allowed"].to_list() == [free for _, free in expected]
     assert answer["allowed"].to_list() == [mask == 0 for mask, _ in expected]
     assert answer["blocked_by"].to_list() == [policy.names(mask) for mask, _ in expected]
     seen = set(answer["blocked_by"].explode().drop_nulls())
-    assert len(seen) >= 9, seen
+    assert len(seen) >= 10, seen
+    assert answer.filter(pl.col("next_allowed") > at).height > 50
 
 
-def test_rows_may_come_in_any_order_and_with_their_own_columns() -> None:
-    policy, at = parse_policy(POLICY), NIGHTS[0]
-    tables = make_crowd_tables(policy, at, 40, seed=5)
-    answer = apply_policy(tables["candidates"], tables["history"], policy, at, tables["customers"], tables["consents"])
-    mixed = {name: table.sample(fraction=1, shuffle=True, seed=3).lazy() for name, table in tables.items()}
-    wide = mixed["candidates"].with_columns(
-        score=1.0,
-        channel=pl.col("action_id").replace_strict({a.action_id: a.channel for a in policy.actions}, return_dtype=pl.Categorical),
-    )
-    again = apply_policy(wide, mixed["history"], policy, at, mixed["customers"], mixed["consents"])
-    assert again.columns == ["customer_id", "action_id", "score", "channel", "allowed", "blocked_by", "next_allowed", "mask"]
+def test_rows_may_come_in_any_order_with_strangers_and_with_their_own_columns() -> None:
+    policy, at = bench_policy(), NIGHTS[0]
+    world = make_world(policy, 40, at, seed=5)
+    answer = ask(policy, at, world)
+    mixed = {name: table.sample(fraction=1, shuffle=True, seed=3).lazy() for name, table in vars(world).items()}
+    strangers = mixed["history"].with_columns(customer_id=pl.lit("x") + pl.col("customer_id"))
+    wide = mixed["candidates"].with_columns(score=1.0, channel=pl.col("channel").cast(pl.Categorical))
+    again = apply_policy(wide, pl.concat([mixed["history"], strangers]), policy, at, mixed["customers"], mixed["consents"])
+    assert again.columns == [*world.candidates.columns, "score", "allowed", "blocked_by", "next_allowed", "mask"]
     keys = ["customer_id", "action_id"]
-    assert again.sort(keys).select(answer.columns).equals(answer.sort(keys))
+    assert again.sort(keys).select("mask", "next_allowed").equals(answer.sort(keys).select("mask", "next_allowed"))
 
 
 def test_no_rule_is_broken_when_allowed_actions_are_sent_one_after_another() -> None:
-    policy = parse_policy(POLICY.replace('type = "consent"', 'type = "holdout"\nshare = 0.0\nsalt = "none"'))
-    customers = pl.DataFrame({"customer_id": [f"c{k}" for k in range(25)], "time_zone": [ZONES[k % 5] for k in range(25)]})
+    policy = bench_policy()
+    policy = replace(policy, rules=tuple(rule for rule in policy.rules if rule.kind not in ("consent", "holdout")))
+    zones = [zone for zone in ZONES if zone]
+    customers = pl.DataFrame({"customer_id": [f"c{k}" for k in range(25)], "time_zone": [zones[k % len(zones)] for k in range(25)]})
     candidates = customers.select("customer_id").join(pl.DataFrame({"action_id": [a.action_id for a in policy.actions]}), how="cross")
     fields = {a.action_id: a.fields() for a in policy.actions}
-    start, sent = datetime(2026, 3, 26, 12), pl.DataFrame(schema={"customer_id": pl.String, "timestamp": pl.Datetime("us", "UTC"), "status": pl.String, "channel": pl.String, "category": pl.String, "purpose": pl.String, "action_id": pl.String, "package_id": pl.String})
+    texts = ("customer_id", "status", "channel", "category", "purpose", "action_id", "package_id")
+    start, sent = datetime(2026, 3, 26, 12), pl.DataFrame(schema={"timestamp": pl.Datetime("us", "UTC"), **dict.fromkeys(texts, pl.String)})
     for step in range(60):
         at = start + timedelta(hours=5 * step)
         answer = apply_policy(candidates, sent, policy, at, customers)
@@ -226,14 +108,18 @@ def test_no_rule_is_broken_when_allowed_actions_are_sent_one_after_another() -> 
         rows = [{"customer_id": c, "timestamp": at.replace(tzinfo=UTC), "status": "sent", **fields[a]} for c, a in chosen.select("customer_id", "action_id").iter_rows()]
         sent = pl.concat([sent, pl.DataFrame(rows, schema=sent.schema)])
     assert sent.height > 200
-    week = sent.sort("timestamp").rolling("timestamp", period="7d", group_by="customer_id").agg(n=pl.len(), exempt=(pl.col("action_id") == "b_text").last())
-    assert week.filter(~pl.col("exempt"))["n"].max() == 3
+    week = sent.sort("timestamp").rolling("timestamp", period="7d", group_by="customer_id").agg(n=pl.len(), exempt=(pl.col("action_id") == "a5").last())
+    assert week.filter(~pl.col("exempt"))["n"].max() == 4
     for (_, zone), own in sent.join(customers, on="customer_id").group_by("customer_id", "time_zone"):
         local = own["timestamp"].dt.convert_time_zone(str(zone))
         mails = local.filter(own["channel"] == "email").dt.date()
         assert mails.n_unique() == mails.len()
-        others = local.filter(own["channel"] != "email").dt.time()
-        assert all(datetime(2000, 1, 1, 7, 30).time() <= at < datetime(2000, 1, 1, 22).time() for at in others)
+        others = local.filter(own["channel"].is_in(["sms", "call"])).dt.time()
+        assert all(datetime(2000, 1, 1, 8).time() <= at < datetime(2000, 1, 1, 21).time() for at in others)
+        assert own.filter(own["package_id"] == "spring").height <= 2
+    tyres, loans = (sent.filter(pl.col("category") == name).select("customer_id", "timestamp") for name in ("tyres", "loan"))
+    both = tyres.join(loans, on="customer_id", suffix="_loan")
+    assert both.filter((pl.col("timestamp") - pl.col("timestamp_loan")).abs() < timedelta(days=3)).height == 0
 
 
 def test_an_unknown_zone_blocks_what_needs_a_clock_unless_the_policy_names_one() -> None:
@@ -265,33 +151,64 @@ def test_a_status_that_is_no_contact_is_an_event_of_its_own() -> None:
 
 
 def test_empty_candidates_give_an_empty_answer_of_the_same_columns() -> None:
-    policy, at = parse_policy(POLICY), NIGHTS[0]
-    tables = make_crowd_tables(policy, at, 3, seed=1)
-    answer = apply_policy(tables["candidates"].clear(), tables["history"], policy, at, tables["customers"], tables["consents"])
-    whole = apply_policy(tables["candidates"], tables["history"].clear(), policy, at, tables["customers"], tables["consents"])
+    policy, at = bench_policy(), NIGHTS[0]
+    world = make_world(policy, 3, at, seed=1)
+    answer = ask(policy, at, replace(world, candidates=world.candidates.clear()))
+    whole = ask(policy, at, replace(world, history=world.history.clear()))
     assert answer.height == 0
     assert answer.schema == whole.schema
 
 
 def test_tables_that_lack_columns_are_refused_with_what_they_need() -> None:
-    policy, at = parse_policy(POLICY), NIGHTS[0]
-    tables = make_crowd_tables(policy, at, 3, seed=1)
+    policy, at = bench_policy(), NIGHTS[0]
+    world = make_world(policy, 3, at, seed=1)
     with pytest.raises(SchemaError, match="the policy has no action 'zz'"):
-        apply_policy(tables["candidates"].with_columns(action_id=pl.lit("zz")), tables["history"], policy, at)
+        ask(policy, at, replace(world, candidates=world.candidates.select("customer_id", action_id=pl.lit("zz"))))
     with pytest.raises(SchemaError, match=r"history: missing \['timestamp'\]"):
-        apply_policy(tables["candidates"], tables["history"].drop("timestamp"), policy, at)
+        ask(policy, at, replace(world, history=world.history.drop("timestamp")))
     with pytest.raises(SchemaError, match="customers"):
-        apply_policy(tables["candidates"], tables["history"], policy, at, tables["customers"].drop("time_zone"))
+        ask(policy, at, replace(world, customers=world.customers.drop("time_zone")))
     with pytest.raises(SchemaError, match=r"missing \['given'\]"):
-        apply_policy(tables["candidates"], tables["history"], policy, at, tables["customers"], tables["consents"].drop("given"))
+        ask(policy, at, replace(world, consents=world.consents.drop("given")))
 
 
 def test_a_crowd_is_read_once_for_all_its_actions() -> None:
-    policy, at = parse_policy(POLICY), NIGHTS[0]
-    tables = make_crowd_tables(policy, at, 30, seed=2)
-    names = code_values(tables["candidates"]["customer_id"])[1]
-    actions = code_actions(tables["candidates"], {a.action_id: a for a in policy.actions})[1]
-    crowd = make_crowd(names, tables["history"], policy, actions, to_us(at), tables["customers"], tables["consents"])
+    policy, at = bench_policy(), NIGHTS[0]
+    world = make_world(policy, 30, at, seed=2)
+    names = code_values(world.candidates["customer_id"])[1]
+    actions = code_actions(world.candidates, {a.action_id: a for a in policy.actions})[1]
+    crowd = make_crowd(names, world.history, policy, actions, to_us(at), world.customers, world.consents)
     assert crowd.size == 30
     assert (np.diff(crowd.past.customer) >= 0).all()
     assert motkit.apply_policy is apply_policy
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 12), st.integers(1, 8) | st.none(), st.booleans()), max_size=12),
+    asked=st.lists(st.tuples(st.integers(0, 2), st.integers(4, 16)), min_size=1, max_size=8),
+)
+def test_spans_of_consent_say_what_the_rows_say_at_every_instant(rows: Any, asked: Any) -> None:
+    told = [(who, start, NEVER if long is None else start + long, yes) for who, start, long, yes in rows]
+    names = {"_customer": pl.Int64, "_from": pl.Int64, "_to": pl.Int64, "given": pl.Boolean}
+    spans = make_spans(pl.DataFrame(told, schema=names, orient="row"), 3, 4)
+    found = spans.free(np.array([who for who, _ in asked]), np.array([at for _, at in asked]))
+    assert found.tolist() == [consent_free([row[1:] for row in told if row[0] == who], at) for who, at in asked]
+
+
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_a_text_has_the_place_that_a_dictionary_gives_even_where_hashes_do_not_tell(spoilt: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if spoilt:
+        monkeypatch.setattr(pl.Series, "hash", lambda self: pl.Series(self.str.len_chars().fill_null(0), dtype=pl.UInt64))
+    names = pl.Series([f"c{k}" for k in range(500)] + [None])
+    values = pl.Series([f"c{k * 7 % 800}" if k % 11 else None for k in range(2000)])
+    places = {name: place for place, name in enumerate(names)}
+    assert place_values(values, names).tolist() == [places.get(value, -1) for value in values]
+    assert place_values(values.clear(), names).tolist() == []
+    assert place_values(values.head(2), names.clear()).tolist() == [-1, -1]
+
+
+def test_four_times_the_customers_take_about_four_times_as_long() -> None:
+    def cpu_s(customers: int) -> float:
+        return float(np.median([time_policy(customers)["cpu_s"] for _ in range(3)]))
+
+    assert cpu_s(16_000) < 8 * cpu_s(4_000)

@@ -6,21 +6,21 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from test_policy_batch import POLICY, make_crowd_tables
 
 import motkit
+from motkit.decision_bench import bench_policy, make_world
 from motkit.errors import SchemaError
 from motkit.policy import parse_policy
 from motkit.policy_batch import apply_policy
 from motkit.policy_reading import policy_waterfall, replay_policy
 
-AT = datetime(2026, 3, 29, 0, 30)
+AT = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
 
 
 def test_a_waterfall_adds_up_and_follows_the_order_of_the_policy() -> None:
-    policy = parse_policy(POLICY)
-    tables = make_crowd_tables(policy, AT, 80, seed=7)
-    answer = apply_policy(tables["candidates"], tables["history"], policy, AT, tables["customers"], tables["consents"])
+    policy = bench_policy()
+    world = make_world(policy, 80, AT, seed=7)
+    answer = apply_policy(world.candidates, world.history, policy, AT, world.customers, world.consents)
     fall = policy_waterfall(answer, policy)
     assert fall["rule"].to_list() == [rule.id for rule in policy.rules]
     assert fall["removed"].sum() == (~answer["allowed"]).sum()
@@ -42,16 +42,16 @@ def test_a_waterfall_adds_up_and_follows_the_order_of_the_policy() -> None:
 
 
 def test_a_replay_gives_each_contact_what_the_batch_gives_at_its_instant() -> None:
-    policy = parse_policy(POLICY)
-    tables = make_crowd_tables(policy, AT, 90, seed=11)
-    history = tables["history"].unique(["customer_id", "timestamp"], keep="first", maintain_order=True)
-    replayed = replay_policy(history, policy, tables["customers"], tables["consents"], drop_blocked=False)
+    policy = bench_policy()
+    world = make_world(policy, 90, AT, seed=11)
+    history = world.history.unique(["customer_id", "timestamp"], keep="first", maintain_order=True)
+    replayed = replay_policy(history, policy, world.customers, world.consents, drop_blocked=False)
     contacts = pl.concat([replayed.filter(pl.col("allowed") == kind).head(20) for kind in (True, False)])
     assert contacts["allowed"].sum() >= 5
     for row in contacts.iter_rows(named=True):
         one = pl.DataFrame([row]).select("customer_id", "action_id")
         before = history.filter((pl.col("timestamp") < row["timestamp"]) | (pl.col("event") != "contact"))
-        answer = apply_policy(one, before, policy, row["timestamp"], tables["customers"], tables["consents"])
+        answer = apply_policy(one, before, policy, row["timestamp"], world.customers, world.consents)
         assert answer["mask"][0] == row["mask"]
         assert answer["next_allowed"][0] == row["next_allowed"]
     assert replayed.height == history.filter((pl.col("event") == "contact") & (pl.col("status") != "released")).height

@@ -11,8 +11,9 @@ import polars as pl
 
 from .contact_rules import NEVER
 from .errors import SchemaError
-from .policy_past import Codes, find_codes, sort_by_time
+from .policy_past import find_codes, sort_by_time
 from .schema import UTC
+from .text_codes import Codes
 from .zone_tables import Times
 
 # %% ../nbs/50_act/5115_consent_spans.ipynb #031f3d96

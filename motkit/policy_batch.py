@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from .consent_spans import ConsentSpans, code_consents, make_spans
 from .contact_rules import NEVER, Action, ConsentRule, CountRule, HoldoutRule, NeverRule, Policy, QuietRule, Rule, ValidityRule, fits
 from .errors import SchemaError
-from .policy_past import Codes, Past, check_candidates, code_actions, code_values, find_codes, reach_us, read_past
+from .policy_past import Past, check_candidates, code_actions, code_values, find_codes, reach_us, read_past
 from .rule_kernels import HORIZON_US, quiet_free, to_us, valid_free
 from .schema import UTC
+from .text_codes import Codes
 from .zone_tables import Times, ZoneTable, calendar_free_many, make_zone_table, quiet_free_many
 
 # %% ../nbs/50_act/512_policy_batch.ipynb #39ea2429

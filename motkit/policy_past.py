@@ -42,7 +42,8 @@ def find_codes(values: pl.Series, names: pl.Series) -> Codes:
     opens = values.ne_missing(values.shift(1))
     if not values.len() or not opens[0] or opens.sum() >= values.len() // 2:
         return place_values(values.cast(names.dtype), names)
-    return place_values(values.filter(opens).cast(names.dtype), names)[opens.cum_sum().cast(pl.Int64).to_numpy() - 1]
+    codes = place_values(values.filter(opens).cast(names.dtype), names)
+    return np.asarray(codes[opens.cum_sum().cast(pl.Int64).to_numpy() - 1], np.int64)
 
 
 # %% ../nbs/50_act/511_policy_past.ipynb #b7140650

@@ -159,9 +159,11 @@ def wait_curves(
     if not (first["cause"] == 1).any():
         return pl.DataFrame(schema=WAIT_CURVES)
     curve = cumulative_incidence(first, "_days", "cause", by=["moment", "since"], confidence=confidence).filter(pl.col("cause") == 1)
-    key = (pl.col("incidence") / _STEP).floor()
-    change = (key != key.shift(1)) | (pl.struct("moment", "since") != pl.struct("moment", "since").shift(1)) | (pl.struct("moment", "since") != pl.struct("moment", "since").shift(-1))
-    return curve.filter(change.fill_null(True)).select("moment", "since", days="time", share="incidence", ci_low="ci_low", ci_high="ci_high", at_risk="at_risk").cast(WAIT_CURVES)
+    key, one = (pl.col("incidence") / _STEP).floor(), pl.struct("moment", "since")
+    change = (key != key.shift(1)) | (one != one.shift(1)) | (one != one.shift(-1))
+    none = 1 - ((1 - confidence) / 2) ** (1 / pl.max_horizontal("at_risk", pl.lit(1.0)))  # while nobody has had it, the exact limit
+    high = pl.when(pl.col("incidence") == 0).then(none).otherwise("ci_high")
+    return curve.filter(change.fill_null(True)).select("moment", "since", days="time", share="incidence", ci_low="ci_low", ci_high=high, at_risk="at_risk").cast(WAIT_CURVES)
 
 # %% ../nbs/40_moments/4341_arrivals.ipynb #09e0861e
 WAIT_DAYS = (1, 7, 28)

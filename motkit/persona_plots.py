@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from .plots import HEIGHT_PX, NEUTRAL, PALETTE, draw_nothing, finish_picture, load_hvplot, overlay, share_ticks, shorten
+from .curves import Array
+from .plots import HEIGHT_PX, NEUTRAL, PALETTE, draw_nothing, finish_picture, load_hvplot, overlay, share_ticks
 from .showing import View
 
 # %% ../nbs/70_show/721_persona_plots.ipynb #2458822a
@@ -73,37 +74,69 @@ def plot_persona_number(
     return finish_picture(overlay(layers), height, "number of personas", "overlap of the weakest", show_legend=True, legend_cols=2, **limits)
 
 # %% ../nbs/70_show/721_persona_plots.ipynb #3392791f
+_SIZE = 1.5  # standard deviations around the middle: about two thirds of a persona
+
+
 def _ellipse(row: dict[str, Any]) -> pl.DataFrame:
     """The line around about two thirds of a persona."""
     turn = np.linspace(0, 2 * np.pi, 73)
-    a, b, tilt, size = row["spread_x"], row["spread_y"], row["tilt"], 1.5
-    x = row["x"] + size * a * np.cos(turn)
-    y = row["y"] + size * b * (tilt * np.cos(turn) + np.sqrt(max(1 - tilt**2, 0.0)) * np.sin(turn))
+    a, b, tilt = row["spread_x"], row["spread_y"], row["tilt"]
+    x = row["x"] + _SIZE * a * np.cos(turn)
+    y = row["y"] + _SIZE * b * (tilt * np.cos(turn) + np.sqrt(max(1 - tilt**2, 0.0)) * np.sin(turn))
     return pl.DataFrame({"x": x, "y": y})
 
 
-def _arrows(pulls: pl.DataFrame, reach: float) -> list[Any]:
-    """The columns that pull, from the middle outward, each with its name at the tip."""
+def _inside(own: pl.DataFrame, x: Array, y: Array) -> Array:
+    """Whether points lie in any of the ellipses."""
+    found = np.zeros(len(x))
+    for row in own.iter_rows(named=True):
+        u, v, tilt = (x - row["x"]) / row["spread_x"], (y - row["y"]) / row["spread_y"], row["tilt"]
+        found += (u**2 - 2 * tilt * u * v + v**2) / max(1 - tilt**2, 1e-9) <= _SIZE**2
+    return found
+
+
+def _tips(own: pl.DataFrame, pulls: pl.DataFrame, x: float, y: float) -> list[tuple[float, float]]:
+    """Where arrows end: on their way out, beyond the last ellipse, within a frame; the number of an arrow stands there."""
+    tips = []
+    for a, b in pulls.select("x", "y").rows():
+        reach = min(x / max(abs(a), 1e-9), y / max(abs(b), 1e-9))
+        steps = np.linspace(0, 1, 200)
+        crossed = np.flatnonzero(_inside(own, steps * reach * a, steps * reach * b) > 0)
+        out = min(1.0, max(0.5, float(steps[crossed[-1]]) + 0.09 if len(crossed) else 0.5))
+        tips.append((out * reach * a, out * reach * b))
+    return tips
+
+# %% ../nbs/70_show/721_persona_plots.ipynb #3392791e
+def _gather(tips: list[tuple[float, float]], marks: list[int], x: float, y: float) -> list[tuple[float, float, str]]:
+    """The tips of arrows with their numbers; numbers that would hide each other stand together at the first tip."""
+    spots: list[tuple[float, float, str]] = []
+    for (a, b), mark in zip(tips, marks, strict=True):
+        near = next((k for k, (c, d, _) in enumerate(spots) if abs(a - c) < 0.12 * x and abs(b - d) < 0.14 * y), None)
+        if near is None:
+            spots.append((a, b, str(mark)))
+        else:
+            spots[near] = (*spots[near][:2], f"{spots[near][2]}, {mark}")
+    return spots
+
+
+def _arrows(own: pl.DataFrame, pulls: pl.DataFrame, x: float, y: float) -> list[Any]:
+    """The columns that pull, from the middle outward, with their numbers beyond the ellipses."""
     import holoviews as hv
 
-    layers: list[Any] = []
-    tips: list[tuple[float, float]] = []
-    for x, y, label in pulls.select("x", "y", "label").rows():
-        tip = (x * reach, y * reach)
-        if any(abs(tip[0] - one[0]) < 0.5 * reach and abs(tip[1] - one[1]) < 0.13 * reach for one in tips):
-            continue
-        tips.append(tip)
-        layers.append(hv.Curve([(0, 0), tip]).opts(color=NEUTRAL, line_width=1, alpha=0.6))
-        text = hv.Text(tip[0], tip[1], shorten(label, 26)).opts(text_color=NEUTRAL, text_font_size="11px", text_align="left" if x >= 0 else "right", text_baseline="bottom" if y >= 0 else "top")
-        layers.append(text)
-    return layers
+    tips, layers = _tips(own, pulls, x, y), []
+    for (a, b), label in zip(tips, pulls["label"], strict=True):
+        layers.append(hv.Curve([(0, 0), (0.94 * a, 0.94 * b)]).opts(color=NEUTRAL, line_width=1, alpha=0.5))
+        dot = load_hvplot()(pl.DataFrame({"x": [a], "y": [b], "label": [label]})).scatter("x", "y", color=NEUTRAL, size=300, alpha=0, hover_cols=["label"])
+        layers.append(dot.opts(hover_tooltips=[("more of", "@label")]))
+    words = [hv.Text(a, b, text).opts(text_color=NEUTRAL, text_font_size="13px", text_font_style="bold") for a, b, text in _gather(tips, pulls["mark"].to_list(), x, y)]
+    return [*layers, *words]
 
 # %% ../nbs/70_show/721_persona_plots.ipynb #e13b9e2e
 def plot_persona_places(
     view: View,  # of `motkit.persona_views.persona_places`
     height: int = 420,  # of the picture in pixels
 ) -> Any:  # a HoloViews overlay
-    """Draw personas as ellipses on two axes, with the columns that pull along them."""
+    """Draw personas as ellipses on two axes, with the columns that pull along them, by number; the view's footing names them."""
     if view.empty:
         return draw_nothing(view, height)
     import holoviews as hv
@@ -117,7 +150,7 @@ def plot_persona_places(
         area = hv.Polygons([{"x": line["x"].to_numpy(), "y": line["y"].to_numpy()}], ["x", "y"])
         layers.append(area.opts(fill_color=colour, fill_alpha=0.18, line_color=colour, line_width=2))
         layers.append(hv.Text(row["x"], row["y"], row["label"]).opts(text_color=colour, text_font_size="15px", text_font_style="bold"))
-    x, y = (np.abs(np.concatenate([line[name].to_numpy() for line in edges])).max() for name in ("x", "y"))
-    layers += _arrows(pulls, float(min(x, y)))
+    x, y = (float(np.abs(np.concatenate([line[name].to_numpy() for line in edges])).max()) for name in ("x", "y"))
+    layers += _arrows(own, pulls, 1.25 * x, 1.15 * y)
     limits = {"xlim": (-1.35 * x, 1.35 * x), "ylim": (-1.25 * y, 1.25 * y)}
     return finish_picture(overlay(layers), height, "first axis", "second axis", **limits)

@@ -142,7 +142,7 @@ def persona_number(
 # %% ../nbs/70_show/711_persona_views.ipynb #9f7e9b5f
 def persona_places(
     study: StudyTables,  # an open study
-) -> View:  # table: kind, label, persona, x, y, spread_x, spread_y, tilt, strength
+) -> View:  # table: kind, label, persona, x, y, spread_x, spread_y, tilt, strength, mark
     """Where personas lie on two axes, and the columns that pull along them most."""
     places, cards = _read(study, "persona_map"), _cards(study).filter(pl.col("hidden") == "")
     if not places.height or not cards.height:
@@ -150,11 +150,12 @@ def persona_places(
     names = dict(cards.select("persona", "name").rows())
     own = places.filter(pl.col("persona").is_in(list(names)))
     pulls = places.filter(pl.col("kind") == "number").with_columns(strength=(pl.col("x") ** 2 + pl.col("y") ** 2).sqrt())
-    table = pl.concat([own.with_columns(strength=pl.lit(None, pl.Float64)), pulls.sort("strength", descending=True).head(6)])
+    pulls = pulls.sort("strength", descending=True).head(6).with_row_index("mark", 1).with_columns(pl.col("mark").cast(pl.Int64))
+    table = pl.concat([own.with_columns(strength=pl.lit(None, pl.Float64), mark=pl.lit(None, pl.Int64)), pulls.select(*own.columns, "strength", "mark")])
     shares = [say_share(float(places[name][0])) for name in ("inertia_x", "inertia_y")]
-    lead = pulls.sort("strength", descending=True)["label"].head(2).to_list()
+    lead, arrows = pulls["label"].head(2).to_list(), ", ".join(f"{mark} {label}" for mark, label in pulls.select("mark", "label").rows())
     sentence = f"Customers differ most in {' and '.join(lead)}." if lead else "Personas on the two axes along which customers differ most."
-    footing = join_sentences(_rests_on(study), f"The axes hold {shares[0]} and {shares[1]} of all differences. Ellipses hold about two thirds of a persona; arrows point to more of what they name.")
+    footing = join_sentences(_rests_on(study), f"The axes hold {shares[0]} and {shares[1]} of all differences. Ellipses hold about two thirds of a persona.", f"Arrows point to more of: {arrows}." if arrows else "")
     return View("persona_places", "The map of personas", sentence, table, footing, brief=own.select("label", pl.col("x", "y").round(2).cast(pl.String)))
 
 # %% ../nbs/70_show/711_persona_views.ipynb #a1a52e20

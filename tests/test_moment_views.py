@@ -6,10 +6,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from motkit import moment_views
+from motkit import moment_views, wait_views
 from motkit.errors import SchemaError
 from motkit.moment_page import MOMENT_PAGE
-from motkit.moment_plots import plot_moment_course, plot_moment_effects, plot_moment_importance
+from motkit.moment_plots import plot_moment_course, plot_moment_effects, plot_moment_importance, plot_moment_timing
 from motkit.page_parts import look_at, pages_for
 from motkit.page_shelf import show_look
 from motkit.settings import MomentSettings, OnboardingSettings, Settings
@@ -104,12 +104,12 @@ def test_a_study_in_which_nothing_was_found_says_so(study: Study) -> None:
 
 def test_every_view_of_the_page_is_drawn_with_what_was_picked(study: Study) -> None:
     assert MOMENT_PAGE in pages_for([MOMENT_PAGE], study, "")
-    picked = {"kinds": ["second"], "moment": moment_views.list_moments(study)[-1]}
+    picked = {"kinds": ["second"], "moment": moment_views.list_moments(study)[-1], "timed": wait_views.list_waits(study)[-1]}
     for look in (*MOMENT_PAGE.looks, MOMENT_PAGE.lead):
         assert look is not None
         shown = show_look(look, study, picked)
         assert not shown.view.empty, shown.view.empty
-        assert bool(shown.picture) == (look.draw is not None)
+        assert bool(shown.picture) == (look.draw is not None), look.view.__name__
     assert set(look_at(MOMENT_PAGE.looks[0], study, picked).table["kind"]) == {"second"}
 
 
@@ -120,3 +120,38 @@ def test_a_picture_leaves_hidden_moments_out(study: Study) -> None:
     view = moment_views.moment_effects(Changed(study, moments=table))
     picture = hv.render(plot_moment_effects(view), backend="bokeh")
     assert len(picture.y_range.factors) == view.table.drop_nulls("ratio").height < view.table.height
+
+
+# how long until a moment
+
+
+def test_waits_say_how_many_have_a_moment_by_when_and_who_is_counted(study: Study) -> None:
+    table, one = wait_views.waits_of_moments(study), wait_views.moment_timing(study, "purchase")
+    for seen in (table, one):
+        assert "n = " in seen.footing
+        assert "95% interval" in seen.footing
+        assert "never has the moment" in seen.footing
+    own = study.table("moment_waits").filter(moment="purchase", since="checkout").row(0, named=True)
+    assert f"from checkout, {own['share_1d']:.0%}" in one.sentence
+    assert set(one.table["since"]) == {"the start", "checkout"}
+    assert one.table["at_risk"].min() >= 11
+    known = study.table("moments").filter(pl.col("verdict").is_in(["makes", "breaks"]))["moment"].to_list()
+    first = wait_views.list_waits(study)[0]
+    assert any(name.replace(" ", "_").startswith(first) for name in known)  # what was found to matter comes first
+
+
+def test_moments_that_few_had_are_not_timed(study: Study) -> None:
+    waits = study.table("moment_waits")
+    few = Changed(study, moment_waits=waits.with_columns(came=pl.when(pl.col("moment") == "purchase").then(10).otherwise("came")))
+    assert "purchase" not in wait_views.list_waits(few)
+    assert "purchase" not in wait_views.waits_of_moments(few).table["moment"].to_list()
+    assert wait_views.moment_timing(few, "purchase").table.equals(wait_views.moment_timing(few).table)
+
+
+def test_a_study_without_waits_says_so_and_draws_nothing(study: Study) -> None:
+    old = Changed(study)
+    old.tables = tuple(name for name in study.tables if not name.startswith("moment_wait"))
+    assert wait_views.list_waits(old) == ()
+    for view in (wait_views.waits_of_moments(old), wait_views.moment_timing(old)):
+        assert "motkit run" in view.empty
+        assert plot_moment_timing(view) is not None

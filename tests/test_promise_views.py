@@ -107,3 +107,10 @@ def test_pages_are_in_the_menu_and_their_choices_have_names_of_their_own() -> No
     assert {"promises", "watch"} <= {page.name for page in PAGES}
     assert {"promise", "chart"} <= set(check_pages(PAGES))
     assert promise_plots.plot_promises_kept.__doc__
+
+
+def test_the_timing_of_a_moment_is_told_apart_from_that_of_a_promise() -> None:
+    assert watch_views.name_chart("paid", "timing", "since: basket") == "paid: how soon after basket"
+    assert watch_views.name_chart("delivery", "timing", "") == "delivery: how fast it is kept"
+    assert [watch_views.say_change("timing", way, "since: basket") for way in ("up", "down")] == ["comes sooner", "comes later"]
+    assert watch_views.say_change("timing", "down") == "kept slower"

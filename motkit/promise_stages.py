@@ -20,6 +20,7 @@ from .promises import attainment, waiting_times
 from .schema import check_table
 from .stability import population_stability
 from .threshold_drift import watch_thresholds
+from .wait_stages import watched_events
 from .watch import Watch, watch
 from .workbench import Bench, Stage, Tables, match_events
 
@@ -97,16 +98,6 @@ def _make_promises(bench: Bench) -> Tables:
     }
 
 # %% ../nbs/65_study/6442_promise_stages.ipynb #4b6bdbff
-def _watched(bench: Bench) -> list[str]:
-    """The events to watch."""
-    chosen, known = bench.settings.onboarding, bench.store.known_events
-    named = match_events(bench.settings.watch.moments, known, "[watch] moments")
-    if named:
-        return list(named)
-    marks = [match_events(names, known, "[onboarding]") or () for names in (chosen.start, chosen.milestone, chosen.churn, chosen.lost)]
-    return [event for event in known if event not in {name for mark in marks for name in mark}]
-
-
 def _judgeable(bench: Bench, register: Promises | None) -> Promises | None:
     """The promises that this log can judge."""
     if register is None or "promise_segments" not in bench.tables():
@@ -132,9 +123,10 @@ def _make_watch(bench: Bench) -> Tables:
         warnings.simplefilter("ignore", StatisticalWarning)
         found = watch(
             log,
-            moments=_watched(bench),
+            moments=watched_events(bench),
             promises=_judgeable(bench, _register(bench)),
             outcome=match_events(chosen.churn, known, "[onboarding] churn"),
+            start=match_events(chosen.start, known, "[onboarding] start"),
             lost_by=match_events(chosen.lost, known, "[onboarding] lost"),
             as_of=bench.as_of,
             by=settings.by,

@@ -25,13 +25,22 @@ def _read(study: StudyTables, name: str) -> pl.DataFrame:
     return study.table(name) if name in study.tables else pl.DataFrame()
 
 
-def say_change(kind: str, direction: str) -> str:
+def _since(segment: str) -> str:
+    """What the clock of a moment's timing is; '' for any other chart."""
+    return segment.removeprefix("since: ") if segment.startswith("since: ") else ""
+
+
+def say_change(kind: str, direction: str, segment: str = "") -> str:
     """A change in words."""
+    if kind == "timing" and _since(segment):
+        return {"up": "comes sooner", "down": "comes later"}.get(direction, direction)
     return (_UP if direction == "up" else _DOWN).get(kind, direction)
 
 
 def name_chart(moment: str, kind: str, segment: str) -> str:
     """A chart in words: the moment, what of it, and for whom."""
+    if kind == "timing" and _since(segment):
+        return f"{say_name(moment)}: how soon after {say_name(_since(segment))}"
     text = f"{say_name(moment)}: {KIND_WORDS.get(kind, kind)}"
     return f"{text}, {say_segment(segment).partition(': ')[2] or say_segment(segment)}" if segment else text
 
@@ -58,7 +67,7 @@ def changes_flagged(
     for row in alarms.iter_rows(named=True):
         hidden = 0 < row["n"] < small
         drivers = "; ".join(_hide_counts(driver, small) for driver in row["drivers"])
-        words = say_change(row["kind"], row["direction"]) + (", never seen before" if row["new"] else "")
+        words = say_change(row["kind"], row["direction"], row["segment"]) + (", never seen before" if row["new"] else "")
         rows.append((name_chart(row["moment"], row["kind"], row["segment"]), words, row["since"], row["at"], row["until"], None if hidden else row["ratio"], drivers))
     schema = {"chart": pl.String, "change": pl.String, "since": pl.Date, "at": pl.Date, "until": pl.Date, "ratio": pl.Float64, "drivers": pl.String}
     table = pl.DataFrame(rows, schema=schema, orient="row").hstack(alarms.select("moment", "kind", "segment", "direction")).sort("at", "chart")
@@ -123,7 +132,7 @@ def watched_chart(
     last = table.drop_nulls("n").row(-1, named=True)
     sentence = f"In the week from {last['week']} {say_count(last['n'])} were seen and {last['expected']:,.0f} were to be expected; the chart "
     sentence += f"first spoke on {spoke[0]}." if len(spoke) else "has not spoken."
-    what = {"kept": "Cases kept of those due, by due day.", "timing": "Cases kept, against those expected for cases open so long.", "effect": "Endings of customers after the moment."}
+    what = {"kept": "Cases kept of those due, by due day.", "timing": "What came in a week, against what was to be expected for waits that go on so long.", "effect": "Endings of customers after the moment."}
     hidden = int((table["hidden"] != "").sum())
     footing = join_sentences(
         what.get(kind, "Events a week."), f"n = {say_count(float(rows['n'].sum()))} in {say_many(rows.height, 'day')}, as of {as_of_day(study)}.",

@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import os
 import secrets
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 from .errors import SettingError
 from .page_parts import ROLES
+from .written import read_toml
 
 # %% ../nbs/70_show/77_access.ipynb #b4a430d2
 _N, _R, _P = 2**14, 8, 1  # cost of one guess: 16 MiB, about 50 ms
@@ -77,10 +77,7 @@ def read_access(
 ) -> Access:
     """Read who may enter. Raises `SettingError` naming every fault of the file at once."""
     file = Path(path)
-    try:
-        told = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingError(str(file), f"it cannot be read ({error})", _HINT) from None
+    _, told = read_toml(file, _HINT)
     users, oauth, others = told.get("users", {}), told.get("oauth", {}), told.get("others", "")
     roles = {name: user.get("role") for name, user in users.items()} | told.get("roles", {})
     faults = [*_role_faults(roles, others), *_user_faults(users), *_oauth_faults(users, oauth)]

@@ -12,7 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from .errors import SourceError
-from .raw import RawTable
+from .raw import RawTable, explain_faults
 from .rows import NO_CUSTOMER, as_text
 from .schema import UTC
 from .sources import TimeRules
@@ -78,7 +78,8 @@ def _read_statements(raw: RawTable, names: Mapping[str, str], time_zone: str) ->
         rows = rows.rename({"\0timestamp": f"\1{name}"}).drop("\0gap", "\0twice")
     texts = {name: as_text(pl.col(column), schema[column], name, raw.about) for name, column in names.items() if name not in ("timestamp", "valid_to")}
     times = {name: pl.col(f"\1{name}").cast(UTC) for name in ("timestamp", "valid_to") if name in names}
-    return rows.select(**texts, **times).collect()
+    with explain_faults(raw.about, texts=raw.texts):
+        return rows.select(**texts, **times).collect()
 
 # %% ../nbs/10_record/126_consents.ipynb #a9316d83
 def sort_out_consents(

@@ -23,11 +23,12 @@ from .more_adapters import AMPLITUDE, CLOUDEVENTS, KLAVIYO, MIXPANEL, OCEL, RETE
 from .ocel import open_ocel
 from .raw import RawTable, bare_suffix, find_files, read_chunks
 from .records import Record, as_rows, flatten_record, read_json, read_lines, read_xml, stage_rows
-from .sources import Part, near_names
+from .sources import Part
 from .tables import open_table
 from .web_adapters import GA4, MATOMO, POSTHOG, RUDDERSTACK, SEGMENT, SEGMENT_WAREHOUSE, SNOWPLOW, WEBLOG
 from .weblogs import open_weblog
 from .xes import open_xes
+from .written import near_names
 
 # %% ../nbs/10_record/109_formats.ipynb #7ce35476
 ADAPTERS = {

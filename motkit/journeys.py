@@ -10,7 +10,6 @@ __all__ = ['Place', 'Written', 'Personal', 'PlannedPath', 'Request', 'SubStep', 
 from collections import Counter
 import difflib
 import re
-import tomllib
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -20,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from .errors import SettingError
 from .patterns import Pattern, read_pattern, say_pattern
-from .sources import near_names
+from .written import read_toml
 
 # %% ../nbs/20_journey/21_journeys.ipynb #b7537bfc
 class Written(BaseModel):
@@ -324,12 +323,5 @@ def read_journey(
     path: str | Path,  # a TOML file
 ) -> Journey:  # checked
     """Read a journey that people wrote. Raises `SettingError` that names the file and the line of every fault."""
-    path = Path(path)
-    if not path.is_file():
-        raise SettingError(str(path), f"there is no such file{near_names(path)}", "Name a journey that exists, e.g. journey.toml.")
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(str(path), f"is not TOML: {error}", "Write `key = value` lines, text in quotes, under [[steps]] lines.") from None
+    text, content = read_toml(path, "Name a journey, e.g. journey.toml: `key = value` lines, text in quotes, under [[steps]] lines.")
     return check_journey(content, text, str(path))

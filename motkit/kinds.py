@@ -7,7 +7,6 @@ __all__ = ['KINDS', 'WANTS', 'MEANING', 'RULES', 'KindRule', 'add_kinds', 'main_
 
 # %% ../nbs/40_moments/41_kinds.ipynb #3e5d3473
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ import polars as pl
 from .candidates import condition, named
 from .errors import SettingError
 from .followed import Rows
+from .written import read_toml
 
 # %% ../nbs/40_moments/41_kinds.ipynb #30790bc2
 KINDS, WANTS = ("zero", "first", "second", "third"), ("know", "go", "do", "buy")
@@ -105,11 +105,11 @@ def read_kind_rules(
     keep: bool = True,  # False: only the rules of the file
 ) -> tuple[KindRule, ...]:
     """Read rules from a TOML file; they come before `RULES`. Raises `SettingError` with every fault and its line."""
-    text = Path(path).read_text(encoding="utf-8")
-    try:
-        rules = tomllib.loads(text).get("rule", [])
-    except tomllib.TOMLDecodeError as error:
-        raise SettingError(str(path), str(error), "Write it as in: [[rule]] then event = '*search*' and kind = 'zero'.") from None
+    hint = "Write it as in: [[rule]] then event = '*search*' and kind = 'zero'."
+    text, content = read_toml(path, hint)
+    rules = content.get("rule", [])
+    if not isinstance(rules, list):
+        raise SettingError(str(path), "`rule` is no list of tables", hint)
     lines = [number for number, line in enumerate(text.splitlines(), 1) if line.strip().startswith("[[rule]]")]
     known, faults = {field.name for field in fields(KindRule)}, [] if rules else ["there is no [[rule]]"]
     for line, rule in zip(lines, rules, strict=False):

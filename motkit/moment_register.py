@@ -10,7 +10,6 @@ __all__ = ['STATUSES', 'PROMISE_KINDS', 'TEXTS', 'Moment', 'check_moment', 'say_
 import os
 import re
 import tempfile
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
@@ -25,6 +24,7 @@ from .candidates import Pattern
 from .errors import SettingError
 from .kinds import KINDS, WANTS
 from .moments import Moments
+from .written import read_toml
 
 # %% ../nbs/40_moments/413_moment_register.ipynb #14c63b46
 STATUSES, PROMISE_KINDS = ("proposed", "accepted", "rejected"), ("", "explicit", "tacit")
@@ -175,14 +175,7 @@ def read_moments(
     path: str | Path,  # a `moments.toml`
 ) -> Register:
     """Read the register. Raises `SettingError` with every fault, the moment and the line on which it stands."""
-    file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-        given = tomllib.loads(text)
-    except FileNotFoundError:
-        raise SettingError(str(path), "there is no such file", "Write one with `write_moments(Register(()), path)`.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingError(str(path), str(error), "A moment begins with its name in brackets, as [\"second call\"].") from None
+    text, given = read_toml(path, "Write one with `write_moments(Register(()), path)`; a moment begins with its name in brackets, as [\"second call\"].")
     lines, faults = _lines(text), []
     for name, table in given.items():
         if not isinstance(table, dict):

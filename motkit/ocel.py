@@ -168,13 +168,13 @@ CUSTOMER_TYPES = ("customer", "customers", "user", "client", "person", "account"
 def _rows_of(log: Ocel) -> Iterator[dict[str, str | None]]:
     """Each event as one row, its objects in a column by type where it has one of the type, and all of them as JSON."""
     types = dict(log.objects.iter_rows())
-    customer = next((one for name in CUSTOMER_TYPES for one in log.object_types if one.lower() == name), None)
+    customer = next((one for name in CUSTOMER_TYPES for one in log.object_types if one and one.lower() == name), None)
     related: dict[str, list[tuple[str, str, str | None]]] = {}
     for event, thing, qualifier in log.relations.iter_rows():
         related.setdefault(event, []).append((types.get(thing, "unknown"), thing, qualifier))
     values: dict[str, dict[str, str | None]] = {}
     for event, name, value in log.event_values.iter_rows():
-        values.setdefault(event, {})[name] = value
+        values.setdefault(event, {})[name or "unnamed"] = value
     for event, activity, time in log.events.iter_rows():
         row: dict[str, str | None] = {**values.get(event, {}), "ocel:eid": event, "ocel:activity": activity, "ocel:timestamp": time}
         things: dict[str, list[str]] = {}

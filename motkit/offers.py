@@ -8,7 +8,6 @@ __all__ = ['Treatment', 'Offer', 'Offers', 'find_fields', 'render_text', 'parse_
 # %% ../nbs/50_act/51_offers.ipynb #a1615c0c
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -22,6 +21,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from .contact_rules import Action
 from .errors import DesignError, SettingError
 from .policy import TomlTable, find_lines, read_instant, read_tables, take_texts, take_usage
+from .written import parse_toml, read_text
 
 # %% ../nbs/50_act/51_offers.ipynb #407fa284
 @dataclass(frozen=True)
@@ -161,10 +161,7 @@ def parse_offers(
 ) -> Offers:
     """Read offers from their text. Raises `SettingError` with every fault and its line."""
     hint = "A file of offers has [[offers]], each with [[offers.treatments]]."
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingError(about, f"it is not TOML: {error}", hint) from None
+    data = parse_toml(text, about, hint)
     faults = [f"`{section}` is not a part of a file of offers" for section in data if section != "offers"]
     offers = tuple(_read_offer(table) for table in read_tables(data, "offers", find_lines(text), faults))
     names = [offer.action(treatment).action_id for offer in offers for treatment in offer.treatments]
@@ -178,9 +175,4 @@ def read_offers(
     path: str | Path,  # a TOML file
 ) -> Offers:
     """Read offers from a TOML file. Raises `SettingError` with every fault and its line."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else "it cannot be read as text"
-        raise SettingError(str(path), reason, "Name a file of offers, e.g. `read_offers('offers.toml')`.") from None
-    return parse_offers(text, str(path))
+    return parse_offers(read_text(path, "Name a file of offers, e.g. `read_offers('offers.toml')`."), str(path))

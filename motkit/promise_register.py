@@ -8,7 +8,6 @@ __all__ = ['Promise', 'find_lines', 'Promises', 'say_deadline', 'read_promises',
 # %% ../nbs/40_moments/421_promise_register.ipynb #8997381c
 import difflib
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from html import escape
@@ -21,6 +20,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 
 from .errors import SettingError
+from .written import read_toml
 
 # %% ../nbs/40_moments/421_promise_register.ipynb #6328268f
 def _as_names(value: object) -> object:
@@ -192,13 +192,7 @@ def read_promises(
     path: str | Path,  # of a TOML file: one table a promise
 ) -> Promises:  # checked
     """Read the register of promises. Raises `SettingError` that names the line of every fault."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-        tables = tomllib.loads(text)
-    except FileNotFoundError:
-        raise SettingError(str(path), "there is no such file", _HINT) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(str(path), f"it is no TOML: {error}", _HINT) from None
+    text, tables = read_toml(path, _HINT)
     lines = find_lines(text)
     read = [_read_one(table, values, lines) for table, values in tables.items()]
     faults = [fault for _, own in read for fault in own] or ([] if read else ["it holds no promise"])

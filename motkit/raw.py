@@ -12,6 +12,7 @@ import csv
 import glob
 import gzip
 import lzma
+import zlib
 import re
 import shutil
 import tempfile
@@ -26,7 +27,7 @@ import polars as pl
 import pyarrow as pa
 
 from .errors import SourceError
-from .sources import near_names
+from .written import near_names
 
 # %% ../nbs/10_record/101_raw.ipynb #2d57dcdb
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def read_chunks(file: Path, size: int = 1 << 20) -> Iterator[bytes]:
         with OPENERS.get(file.suffix.lower(), open)(file, "rb") as stream:
             while chunk := stream.read(size):
                 yield chunk
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise SourceError(str(file), f"cannot be read to its end ({type(error).__name__})", "Copy or export the file again.") from None
 
 
@@ -165,7 +166,7 @@ def explain_faults(
     """Turn a fault of polars or pyarrow into a `SourceError` without the data that theirs may show."""
     try:
         yield
-    except (pl.exceptions.PolarsError, pa.ArrowException, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError) as error:
         many = "fields" in str(error)
         broken = [f"{file.name}: {line}" for file, separator in texts if many and (line := find_broken_line(file, separator))]
         if broken:

@@ -193,6 +193,8 @@ def feed_parser(parser: expat.XMLParserType, file: Path) -> Iterator[tuple[str, 
     except expat.ExpatError as error:
         reason = "truncated file" if ended else "malformed XML"
         yield reason, f"line {error.lineno}: {expat.errors.messages.get(error.code, 'broken')}"
+    except (LookupError, ValueError):  # the head names an encoding that is none, or that expat cannot map
+        yield "malformed XML", f"line {parser.CurrentLineNumber}: unknown encoding"
 
 # %% ../nbs/10_record/104_records.ipynb #dfa1eac3
 class _TreeReader:
@@ -316,8 +318,8 @@ def stage_rows(
         columns = {name: [row.get(name) for row in batch] for name in names}
         paths.append(folder.path / f"{number:06d}.parquet")
         pl.DataFrame(columns, schema=dict.fromkeys(names, pl.String())).write_parquet(paths[-1], compression="lz4")
-    if not paths:
-        raise SourceError(about, "holds no records", "Look at the file with a viewer, or export it again.")
+    if not known:
+        raise SourceError(about, "its records have no fields" if paths else "holds no records", "Look at the file with a viewer, or export it again.")
     frame = pl.concat([pl.scan_parquet(path, glob=False) for path in paths], how="diagonal")
     has = frame.collect_schema()
     frame = frame.with_columns(cast_text(name, kind) for name, kind in types().items() if name in has)

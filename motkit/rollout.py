@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from .errors import DesignError, SettingError, StudyError
+from .written import read_text
 
 # %% ../nbs/60_measure/62_rollout.ipynb #74caca99
 PHASES = ("pilot", "measure", "refine", "expand", "stopped", "done")
@@ -95,12 +96,10 @@ def write_programme(programme: Programme, path: str | Path) -> Path:
 def read_programme(path: str | Path) -> Programme:
     """Read a programme; its name is that of the file. Raises `StudyError` naming the line that cannot be read."""
     file, stages = Path(path), []
-    if not file.exists():
-        raise StudyError(str(file), "there is no such file", "Write one with `write_programme`.")
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(file, "Write one with `write_programme`.", StudyError).splitlines(), 1):
         try:
             row: dict[str, Any] = json.loads(line)
             stages.append(RolloutStage(**(row | {"metrics": tuple(row.get("metrics", ()))})))
-        except (json.JSONDecodeError, TypeError, AttributeError):
+        except (ValueError, RecursionError, TypeError, AttributeError):
             raise StudyError(str(file), f"line {number} is no stage", "Each line is one stage, as `write_programme` writes it.") from None
     return Programme(file.stem, tuple(stages))

@@ -9,6 +9,7 @@ __all__ = ['open_separated']
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -125,6 +126,8 @@ def open_separated(
     """Separated text. Raises `SourceError` when files of one table have different headers."""
     head, separator, found = _read_head(files[0], encoding, separator)
     notes = [f"{files[0].name} is {found.upper()}"] if found == "utf-16" else []
+    twice = [name for name in head.columns if (bare := re.sub(r"_duplicated_\d+$", "", name)) != name and bare in head.columns]
+    notes += [f"{files[0].name} has several columns of one name; the later ones are called {', '.join(twice[:5])}"] if twice else []
     for file in files[1:]:
         other, _, _ = _read_head(file, encoding, separator)
         if other.columns != head.columns:

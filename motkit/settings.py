@@ -20,6 +20,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 
 from .errors import SettingError
+from .written import read_text
 
 # %% ../nbs/00_ground/01_settings.ipynb #6279703b
 _CONFIG = ConfigDict(extra="forbid")
@@ -289,8 +290,7 @@ def _read_sections(path: Path) -> dict[str, dict[str, str]]:
     """The sections of an ini file as plain text."""
     parser = configparser.ConfigParser(interpolation=None, default_section="\0")
     try:
-        if not parser.read(path, encoding="utf-8-sig"):
-            raise SettingError(str(path), "there is no such file", "Name a settings file that exists, or leave it out for the defaults.")
+        parser.read_string(read_text(path, "Name a settings file that exists, or leave it out for the defaults."), str(path))
     except configparser.Error as error:
         hint = "A settings file has lines `[section]` and `name = value`."
         raise SettingError(str(path), " ".join(str(error).split()), hint) from None

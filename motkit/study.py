@@ -38,6 +38,7 @@ from .made_contacts import simulate_contacts
 from .stages import STAGES
 from .store import Store, open_store, write_store
 from .workbench import Bench, Stage, Tables
+from .written import read_json
 
 # %% ../nbs/65_study/65_study.ipynb #98ab4705
 def _describe_stages(manifest: Mapping[str, Any]) -> list[str]:
@@ -97,11 +98,10 @@ def open_study(
 ) -> Study:  # its tables and manifest
     """Open a study. Raises `StudyError` if the folder holds none, or one of another format."""
     folder = Path(path)
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        hint = f"Make one: motkit run --events LOG --out {folder}"
-        raise StudyError(str(folder), "there is no study here (no manifest.json)", hint) from None
+    hint = f"Make one: motkit run --events LOG --out {folder}"
+    if not (folder / "manifest.json").exists():
+        raise StudyError(str(folder), "there is no study here (no manifest.json)", hint)
+    manifest = read_json(folder / "manifest.json", hint, StudyError)
     if manifest.get("format") != FORMAT:
         fault = f"its manifest has format {manifest.get('format')}, this motkit reads {FORMAT}"
         raise StudyError(str(folder), fault, "Run the study again with this motkit.")

@@ -8,7 +8,6 @@ __all__ = ['Span', 'Value', 'Condition', 'OneCondition', 'AnyOf', 'Kind', 'read_
 
 # %% ../nbs/50_act/52_triggers.ipynb #1e710b8b
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +17,8 @@ import polars as pl
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from .errors import SettingError
-from .sources import _find_line, near_names
+from .sources import _find_line
+from .written import read_toml
 
 # %% ../nbs/50_act/52_triggers.ipynb #3b30983a
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -29,10 +29,9 @@ def read_span(
 ) -> int:  # microseconds
     """Read a span of time. Raises `ValueError` for what is none, and for one below 0."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", value.strip()) if isinstance(value, str) else None
-    if found:
-        return round(float(found[1]) * _UNIT_S[found[2]] * 1_000_000)
     if isinstance(value, timedelta):
         return value // timedelta(microseconds=1)
+    value = float(found[1]) * _UNIT_S[found[2]] if found else value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e10:
         raise ValueError("is no span of time; write e.g. '10m', '2h' or '30d'")
     return round(value * 1_000_000)
@@ -268,13 +267,7 @@ def read_triggers(
     if not isinstance(triggers, str | Path):
         return check_triggers(triggers)
     path = Path(triggers)
-    if not path.is_file():
-        raise SettingError(str(path), f"there is no such file{near_names(path)}", "Name a file with one `[[triggers]]` for each trigger.")
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-        content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(str(path), f"is not TOML: {error}", "Write `key = value` lines under `[[triggers]]` lines.") from None
+    text, content = read_toml(path, "Name a file with `key = value` lines under one `[[triggers]]` line for each trigger.")
     declared = content.get("triggers")
     if not isinstance(declared, list):
         raise SettingError(str(path), "has no `[[triggers]]`", "Write each trigger under its own line [[triggers]].")

@@ -193,7 +193,7 @@ def test_what_cannot_be_judged_is_refused_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"line 5: \[refund\] `metric` = 'soon'.*; line 9: \[call\] `kept_bye`.*near: kept_by"):
         read_promises(file)
     file.write_text("[refund\n")
-    with pytest.raises(SettingError, match="it is no TOML"):
+    with pytest.raises(SettingError, match="it is not TOML"):
         read_promises(file)
     with pytest.raises(SettingError, match="no such file"):
         read_promises(tmp_path / "nothing.toml")

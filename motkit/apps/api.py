@@ -11,7 +11,6 @@ import os
 import secrets
 import sys
 import time
-import tomllib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +26,7 @@ from motkit.errors import DesignError, LedgerError, MissingExtraError, MotkitErr
 from motkit.journal import Journal
 from motkit.ledger import Ledger
 from motkit.study import open_study
+from motkit.written import read_toml
 
 try:
     import uvicorn
@@ -87,13 +87,11 @@ def add_key(path: str | Path, name: str, role: str) -> str:
 def read_keys(path: str | Path) -> tuple[Key, ...]:
     """Read the file of keys. Raises `SettingError` with every fault."""
     hint = "Make a key and its lines with: motkit key NAME --role sender"
+    given = read_toml(path, hint)[1].get("keys", [])
+    if not isinstance(given, list):
+        raise SettingError(str(path), "`keys` is no list of tables", hint)
     try:
-        given = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("keys", [])
         keys = tuple(Key.model_validate(one) for one in given)
-    except (OSError, UnicodeDecodeError):
-        raise SettingError(str(path), "there is no such file, or it cannot be read", hint) from None
-    except tomllib.TOMLDecodeError as error:
-        raise SettingError(str(path), f"is not TOML: {error}", hint) from None
     except ValidationError as error:
         raise SettingError(str(path), [f"`{fault['loc'][-1]}`: {fault['msg']}" for fault in error.errors()], hint) from None
     if not keys:

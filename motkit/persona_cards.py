@@ -8,7 +8,6 @@ __all__ = ['FAIR_RATIO', 'persona_signifiers', 'persona_habits', 'persona_rates'
 
 # %% ../nbs/30_loyalty/338_persona_cards.ipynb #4fbfb057
 import json
-import tomllib
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from .schema import EVENTS, check_table
 from .scoring import place
 from .sessions import split_sessions
 from .small_cells import hide_small_cells
+from .written import read_toml
 
 # %% ../nbs/30_loyalty/338_persona_cards.ipynb #f58828c1
 _ASSIGNED = {"customer_id": pl.String(), "persona": pl.String()}
@@ -228,12 +228,7 @@ def write_persona_names(
 
 def read_persona_names(path: str | Path) -> dict[str, str]:
     """Read the analyst's names by id; empty ones are left out. Raises `SourceError` naming the file and the line."""
-    try:
-        sections = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SourceError(str(path), "there is no such file", "Make one with `motkit.write_persona_names(personas, path)`.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SourceError(str(path), str(error), 'A section is `[P1]` and a line `name = "..."`.') from None
+    _, sections = read_toml(path, 'Make one with `motkit.write_persona_names(personas, path)`; a section is `[P1]` and a line `name = "..."`.', SourceError)
     wrong = [name for name, section in sections.items() if not isinstance(section, dict) or not isinstance(section.get("name", ""), str) or set(section) - {"name"}]
     if wrong:
         raise SourceError(str(path), [f"`{name}` is not a section with `name` alone" for name in wrong], 'A section is `[P1]` and a line `name = "..."`.')

@@ -21,6 +21,7 @@ from .customers import CustomerTable
 from .curves import Array
 from .encoding import Encoding, LevelRule, NumberRule, encode
 from .errors import SourceError
+from .written import read_json
 from .mixture import Mixture, describe_groups
 from .persona_stability import distances
 from .personas import Personas
@@ -96,12 +97,17 @@ def write_memory(memory: PersonaMemory, path: str | Path) -> Path:
 # %% ../nbs/30_loyalty/339_persona_drift.ipynb #341143dd
 def read_memory(path: str | Path) -> PersonaMemory:
     """Read a memory. Raises `SourceError` for a file that is none or of another format."""
-    try:
-        parts = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError) as error:
-        raise SourceError(str(path), f"it cannot be read ({error})", "Write one with `motkit.persona_drift.write_memory`.") from None
+    parts = read_json(path, "Write one with `motkit.persona_drift.write_memory`.", SourceError)
     if parts.pop("format", None) != FORMAT:
         raise SourceError(str(path), f"it is no memory of personas in format {FORMAT}", "Write one with this motkit.")
+    try:
+        return _as_memory(parts)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise SourceError(str(path), f"a part of it is missing or spoilt ({error})", "Write it again with this motkit.") from None
+
+
+def _as_memory(parts: dict[str, Any]) -> PersonaMemory:
+    """The parts of a file as a memory."""
     read = parts.pop("encoding")
     encoding = Encoding(tuple(NumberRule(**_tuples(one)) for one in read["numbers"]), tuple(LevelRule(**_tuples(one)) for one in read["levels"]))
     made: dict[str, Any] = {"scorer": Scorer(**_shaped(parts.pop("scorer"))), "looks": Mixture(**_shaped(parts.pop("looks"))), "shares": np.array(parts.pop("shares"))}

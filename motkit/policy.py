@@ -29,6 +29,9 @@ _all_ = [
 ]  # fmt: skip
 
 # %% ../nbs/50_act/502_policy.ipynb #4eb41585
+MOST = 1e15  # above it, whole numbers are no longer told apart
+
+
 def find_lines(
     text: str,  # of a TOML file
 ) -> dict[tuple[str, ...], int]:  # the line of each table and key, e.g. ('rules', '0', 'max'), from 1
@@ -49,9 +52,6 @@ def find_lines(
     return lines
 
 # %% ../nbs/50_act/502_policy.ipynb #772b24e7
-MOST = 1e15  # above it, whole numbers are no longer told apart
-
-
 class TomlTable:
     """One table of a file that people wrote: values are taken with a check, faults are kept with their lines."""
 
@@ -80,11 +80,8 @@ class TomlTable:
                 self.fault(key, f"needs `{key}`" + (f", {says}" if says else ""))
             return None if default is ... else default
         wrong = isinstance(value, bool) and kind is not bool
-        if wrong or not isinstance(value, kind):
+        if wrong or not isinstance(value, kind) or (isinstance(value, int | float) and not abs(value) < MOST):
             self.fault(key, f"`{key}` = {value!r}" + (f" needs {says}" if says else " is of the wrong kind"))
-            return None if default is ... else default
-        if isinstance(value, int | float) and not abs(value) < MOST:
-            self.fault(key, f"`{key}` is no number below {MOST:.0e}")
             return None if default is ... else default
         return value
 

@@ -187,6 +187,15 @@ def _level(half_life_days: float) -> pl.Expr:
     return pl.coalesce(*reached, pl.lit("dormant"))
 
 
+def _check_weights(weights: Mapping[str, float], marks: Mapping[str, float]) -> None:
+    """Raise `SettingError` for weights of signals that earn no points, weights below 0, and none above 0."""
+    faults = [f"`{name}` earns no points" for name in weights if name not in marks]
+    faults += [f"`{name}` is {weight}, needs 0 or more" for name, weight in weights.items() if not 0 <= weight < float("inf")]
+    faults += [] if faults or any(weights.get(name, 1.0) > 0 for name in marks) else ["no signal weighs anything"]
+    if faults:
+        raise SettingError("weights", faults, f"Name some of {list(marks)} with what each weighs, e.g. `{{'{next(iter(marks))}': 2.0}}`.")
+
+
 def _check_full_marks(full_marks: Mapping[str, float]) -> None:
     """Raise `SettingError` for signals that do not exist and paces that are not above 0."""
     faults = [f"`{name}` is not a signal" for name in full_marks if name not in SIGNALS]
@@ -201,19 +210,22 @@ def score_engagement(
     as_of: datetime | date,  # count up to this instant, and the instant itself
     half_life_days: float = 14.0,  # days after which an event counts half; > 0
     full_marks: Mapping[str, float] | None = None,  # signal -> pace a week that earns all its points; None: FULL_MARKS
+    weights: Mapping[str, float] | None = None,  # signal -> what its points count beside the others, 0 or more; None and those not named: 1
     **signals: Any,  # what else `engagement_signals` takes
 ) -> pl.DataFrame:  # `ENGAGEMENT` by id, `basis`, `new`, points and pace a signal, then all signals
     """Score each customer's engagement from 0 to 100 on a fixed scale, uncalibrated: no outcome stands behind it.
 
     Dormant is a score below 5, or silence of more than 4 half-lives. `new` are customers of fewer than 28 days, whose
-    pace cannot show yet. Raises `SettingError` for full marks of unknown signals.
+    pace cannot show yet. Raises `SettingError` for full marks of unknown signals, and weights that cannot be.
     """
     marks = FULL_MARKS if full_marks is None else full_marks
     _check_full_marks(marks)
+    _check_weights(weights or {}, marks)
+    weight = {name: float((weights or {}).get(name, 1.0)) for name in marks}
     table = engagement_signals(events, as_of, half_life_days, **signals)
     pace = {name: _pace(name, half_life_days) for name in marks}
-    measured = pl.sum_horizontal(expr.is_not_null() for expr in pace.values())
-    points = {f"{name}_points": 100 / measured * (pace[name] * (1 / marks[name])).clip(upper_bound=1.0) for name in marks}
+    measured = pl.sum_horizontal(expr.is_not_null() * weight[name] for name, expr in pace.items())
+    points = {f"{name}_points": pl.when(measured > 0).then(100 * weight[name] / measured).otherwise(0.0) * (pace[name] * (1 / marks[name])).clip(upper_bound=1.0) for name in marks}
     paces = {("fresh_kinds" if name == "depth" else f"{name}_per_week"): expr for name, expr in pace.items()}
     table = table.with_columns(**points, **paces, new=pl.col("tenure_days") < NEW_DAYS, basis=pl.lit("uncalibrated index"))
     table = table.with_columns(score=pl.sum_horizontal(*points)).with_columns(level=_level(half_life_days))

@@ -1,3 +1,4 @@
+from . import explorers as explorers
 from . import survival as survival
 from . import watch as watch
 from .advocates import Advocates, find_advocates
@@ -7,6 +8,7 @@ from .attention import fold_pings
 from .broken_promises import cost_of_breaking, judge_equivalence
 from .candidates import Pattern, find_pattern, propose_candidates
 from .card import CustomerCard, customer_card
+from .changed_study import what_if
 from .cohorts import cohort_retention
 from .complaints import compare_resolution, complaint_promises, measure_complaints
 from .consents import read_consents
@@ -167,6 +169,7 @@ __all__ = [
     "erase",
     "evaluate_intents",
     "explore_moments",
+    "explorers",
     "find_advocates",
     "find_moments",
     "find_pattern",
@@ -260,6 +263,7 @@ __all__ = [
     "watch_personas",
     "watch_thresholds",
     "weekly_sessions",
+    "what_if",
     "write_moments",
     "write_ocel",
     "write_persona_names",

@@ -13,7 +13,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from .errors import MissingExtraError, MotkitError, SettingError
+from .errors import MotkitError, SettingError
+from .explorer import code_html, load_widgets
 from .kinds import KINDS, MEANING, WANTS
 from .moment_register import PROMISE_KINDS, Moment, Register, decide, propose_register, put, read_moments, say_threshold, write_moments
 from .moments import Moments
@@ -93,15 +94,6 @@ def triage_html(triage: Triage) -> str:
     return f"<h3>{escape(one.name)}</h3><table>{rows}</table><p>{len(triage.open)} of {len(triage.register)} moments are open.</p>"
 
 # %% ../nbs/70_show/771_moment_triage.ipynb #c10472d1
-def _widgets() -> Any:
-    """The widget library, loaded on first use. Raises `MissingExtraError` when it is not installed."""
-    try:
-        import ipywidgets
-    except ImportError as error:
-        raise MissingExtraError("explore_moments", f"needs {error.name}, which is not installed", "Type: pip install 'motkit[apps]'") from None
-    return ipywidgets
-
-
 def _make_fields(w: Any) -> dict[str, Any]:
     """One input for each part that can be changed."""
     wide = w.Layout(width="98%")
@@ -116,14 +108,15 @@ def _make_fields(w: Any) -> dict[str, Any]:
 
 # %% ../nbs/70_show/771_moment_triage.ipynb #5bc3c761
 class MomentExplorer:
-    """The widgets of a triage: `panel` is what a notebook shows, `triage` is what stands behind it."""
+    """The widgets of a triage: leave it as the last line of a cell to show it; `triage` is what stands behind it."""
 
     def __init__(self, triage: Triage):
-        w = _widgets()
+        w = load_widgets()
         self.triage, self.fields, self.quiet = triage, _make_fields(w), False
         self.choose = w.Select(rows=8, layout=w.Layout(width="98%"))
         self.by = w.Text(value=triage.by, description="decided by", continuous_update=False)
-        self.card, self.said = w.HTML(), w.HTML()
+        self.card, self.said, self.code_box = w.HTML(), w.HTML(), w.HTML()
+        self.copy = w.ToggleButton(description="Copy as code", tooltip="The call that reads what is decided")
         self.buttons = {status: w.Button(description=word, button_style=style) for status, (word, style) in _BUTTONS.items()}
         self.save = w.Button(description="Save changes")
         self.panel = _lay_out(w, self)
@@ -133,6 +126,12 @@ class MomentExplorer:
         self.save.on_click(lambda _: self.act(lambda: triage.annotate(**{name: field.value for name, field in self.fields.items()})))
         self.by.observe(lambda change: setattr(triage, "by", change["new"]), names="value")
         self.choose.observe(self._go, names="value")
+        self.copy.observe(lambda change: setattr(self.code_box, "value", code_html(self.code) if change["new"] else ""), names="value")
+
+    @property
+    def code(self) -> str:
+        """The call that gives the register as a table, with everything that is decided."""
+        return f"import motkit\n\nmotkit.read_moments({str(self.triage.path)!r}).table"
 
     def act(self, change: Callable[[], None]) -> None:
         """Do what a button says, and show the result, or why it was not possible."""
@@ -152,6 +151,9 @@ class MomentExplorer:
             self.triage.name = change["new"]
             self.show()
 
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        return self.panel._repr_mimebundle_(**options)
+
 # %% ../nbs/70_show/771_moment_triage.ipynb #2d19eaf1
 _BUTTONS = {"accepted": ("Accept", "success"), "rejected": ("Reject", "danger"), "proposed": ("Reopen", "")}
 _MARKS = {"accepted": "✓", "rejected": "✗", "proposed": "·"}
@@ -160,7 +162,7 @@ _MARKS = {"accepted": "✓", "rejected": "✗", "proposed": "·"}
 def _lay_out(w: Any, explorer: MomentExplorer) -> Any:
     """The list and the buttons beside the card and its inputs; below each other where it is narrow."""
     actions = w.HBox(list(explorer.buttons.values()), layout=w.Layout(flex_flow="row wrap"))
-    left = w.VBox([explorer.choose, explorer.by, actions, explorer.said], layout=w.Layout(flex="1 1 300px"))
+    left = w.VBox([explorer.choose, explorer.by, actions, explorer.said, explorer.copy, explorer.code_box], layout=w.Layout(flex="1 1 300px"))
     right = w.VBox([explorer.card, *explorer.fields.values(), explorer.save], layout=w.Layout(flex="2 1 400px"))
     return w.Box([left, right], layout=w.Layout(display="flex", flex_flow="row wrap", width="100%"))
 
@@ -184,7 +186,7 @@ def explore_moments(
     path: str | Path = "moments.toml",  # the register; made if it is not there
     by: str = "",  # who decides
     today: date | None = None,  # the day that decisions get; None: the day on which they are made
-) -> MomentExplorer:  # show its `.panel` in a notebook
+) -> MomentExplorer:  # the last line of a cell shows it
     """Look at candidates and known moments one by one, accept, reject and annotate them; the file is written with every change.
 
     Raises `SettingError` for a register with faults or when there is nothing to look at.

@@ -14,7 +14,7 @@ import polars as pl
 from .changed_study import bench_of
 from .engagement import score_engagement
 from .errors import SettingError
-from .funnels import add_wilson
+from .intervals import add_wilson
 from motkit.showing import (
     View,
     as_of_day,

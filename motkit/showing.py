@@ -141,10 +141,17 @@ _HEADINGS = {
     "since": "beyond the day for",
     "risk": "risk to leave",
     "customer_id": "customer",
+    "gap_minutes": "silence (minutes)",
+    "a_customer": "visits a customer",
+    "of_one_event": "of one event only",
+    "of_customers": "of the study's customers",
+    "as_it_is": "customers, as it is",
+    "n_control": "left alone",
+    "n_treated": "treated",
 }
 
 # %% ../nbs/70_show/70_showing.ipynb #c0ffee19
-_SHARES = {"share", "incidence", "survival", "ci_low", "ci_high", "risk", "predicted", "observed", "moved"}
+_SHARES = {"share", "incidence", "survival", "ci_low", "ci_high", "risk", "predicted", "observed", "moved", "of_one_event", "of_customers"}
 
 
 def _cell_text(column: str, value: Any) -> str:

@@ -49,7 +49,7 @@ class Control:
 def slide(parameter: str, words: str, value: float, low: float, high: float, step: float, follow: bool = True) -> Control:
     """A slider over numbers; `follow` shows each answer while it is dragged, for views that are quick."""
     whole = all(isinstance(number, int) for number in (value, low, high, step))
-    traits = {"value": value, "min": low, "max": high, "step": step, "continuous_update": follow}
+    traits: dict[str, Any] = {"value": value, "min": low, "max": high, "step": step, "continuous_update": follow}
     traits |= {} if whole else {"readout_format": ".0f" if step % 1 == 0 else ".3f" if step < 0.01 else ".2f"}
     return Control(parameter, "IntSlider" if whole else "FloatSlider", words, traits)
 

@@ -86,7 +86,7 @@ from .small_cells import hide_small_cells
 from .sources import read_source
 from .stability import population_stability
 from .store import Store, open_store, write_store
-from .study import Study, open_study, run_study
+from .study import DEMO_SETTINGS, Study, open_study, run_study
 from .threshold_drift import watch_thresholds
 from .thresholds import Threshold, find_threshold
 from .tidying import bundle_rare, conversation_table, fold_lifecycle
@@ -100,6 +100,7 @@ from .xes import write_xes
 __version__: str
 
 __all__ = [
+    "DEMO_SETTINGS",
     "EVENTS",
     "ONBOARDING",
     "SESSIONS",

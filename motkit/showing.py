@@ -141,6 +141,10 @@ _HEADINGS = {
     "since": "beyond the day for",
     "risk": "risk to leave",
     "customer_id": "customer",
+}
+
+# %% ../nbs/70_show/70_showing.ipynb #c0ffee19
+_HEADINGS |= {  # of what-ifs
     "gap_minutes": "silence (minutes)",
     "a_customer": "visits a customer",
     "of_one_event": "of one event only",
@@ -149,8 +153,6 @@ _HEADINGS = {
     "n_control": "left alone",
     "n_treated": "treated",
 }
-
-# %% ../nbs/70_show/70_showing.ipynb #c0ffee19
 _SHARES = {"share", "incidence", "survival", "ci_low", "ci_high", "risk", "predicted", "observed", "moved", "of_one_event", "of_customers"}
 
 

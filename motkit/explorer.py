@@ -165,8 +165,27 @@ def write_call(study: StudyTables, view: Callable[..., View], choices: Mapping[s
     lines = ["import motkit", f"from {view.__module__} import {view.__name__}", "", f"study = motkit.open_study({str(getattr(study, 'path', 'study'))!r})", f"{view.__name__}(study{given})"]
     return "\n".join(lines)
 
-# %% ../nbs/70_show/770_explorer.ipynb #86e048a0
-class Explorer:
+# %% ../nbs/70_show/770_explorer.ipynb #2ec3d854
+class _Asked:
+    """What is chosen in an explorer, and the call that gives its answer."""
+
+    study: StudyTables
+    question: Question
+    widgets: dict[str, Any]
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What is chosen now, by parameter of the view."""
+        values = {name: widget.value for name, widget in self.widgets.items()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @property
+    def code(self) -> str:
+        """The call that gives what is chosen now."""
+        return write_call(self.study, self.question.view, self.choices)
+
+# %% ../nbs/70_show/770_explorer.ipynb #f342a1fb
+class Explorer(_Asked):
     """Controls, an answer and its code. Leave it as the last line of a cell to show it; `result` is the view that is shown."""
 
     def __init__(self, study: StudyTables, question: Question):
@@ -184,17 +203,6 @@ class Explorer:
         self.run.on_click(lambda _: self.show())
         self.copy.observe(lambda _: self._show_code(), names="value")
         self.show()
-
-    @property
-    def choices(self) -> dict[str, Any]:
-        """What is chosen now, by parameter of the view."""
-        values = {name: widget.value for name, widget in self.widgets.items()}
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-    @property
-    def code(self) -> str:
-        """The call that gives what is chosen now."""
-        return write_call(self.study, self.question.view, self.choices)
 
     def show(self) -> None:
         """Reckon with what is chosen, and show the answer, or why there is none."""
@@ -214,7 +222,7 @@ class Explorer:
     def _repr_mimebundle_(self, **options: Any) -> Any:
         return self.panel._repr_mimebundle_(**options)
 
-# %% ../nbs/70_show/770_explorer.ipynb #c1c79a8c
+# %% ../nbs/70_show/770_explorer.ipynb #f2c8e7d4
 def _lay_out(w: Any, explorer: Explorer) -> Any:
     """Controls above, then what is said, the answer and its code; controls wrap where it is narrow."""
     wide = {control.parameter for control in explorer.question.controls if control.kind in ("TagsInput", "SelectMultiple")}

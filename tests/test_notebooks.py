@@ -25,7 +25,10 @@ def has(directive: str, source: str) -> bool:
     return re.search(rf"^#\|\s*{directive}\b", source, re.MULTILINE) is not None
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: str(path.relative_to(ROOT / "nbs")))
+IN_A_KERNEL = {"index.ipynb", "801_tutorial.ipynb"}
+
+
+@pytest.mark.parametrize("notebook", [path for path in NOTEBOOKS if path.name not in IN_A_KERNEL], ids=lambda path: str(path.relative_to(ROOT / "nbs")))
 def test_a_notebook_runs_from_top_to_bottom(notebook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(notebook.parent)
     space: dict[str, Any] = {"__name__": "__main__", "display": print, "_repr_html_": None}
@@ -40,11 +43,17 @@ def test_a_notebook_runs_from_top_to_bottom(notebook: Path, monkeypatch: pytest.
             exec(compile(source, name, "exec"), space)
 
 
-def test_the_first_page_runs_in_a_fresh_kernel(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [str(path.relative_to(ROOT / "nbs")) for path in NOTEBOOKS if path.name in IN_A_KERNEL])
+def test_a_page_for_newcomers_runs_in_a_fresh_kernel(page: str, tmp_path: Path) -> None:
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
-    notebook = nbformat.read(ROOT / "nbs" / "index.ipynb", as_version=4)
-    client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT / "nbs")}})
+    notebook = nbformat.read(ROOT / "nbs" / page, as_version=4)
+    client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str((ROOT / "nbs" / page).parent)}})
     client.execute(env=os.environ | {"IPYTHONDIR": str(tmp_path)})
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert outputs
     assert not any(output.output_type == "error" for output in outputs)
+
+
+def test_the_tutorial_has_at_most_thirty_cells() -> None:
+    cells = json.loads((ROOT / "nbs" / "80_guides" / "801_tutorial.ipynb").read_text(encoding="utf-8"))["cells"]
+    assert len(cells) <= 30

@@ -289,15 +289,6 @@ def _cards(personas: Personas) -> pl.DataFrame:
     return cards.with_columns(*filled, name=named)
 
 
-def _card(personas: Personas, persona: str) -> PersonaCard:
-    rows = {row["persona"]: row for row in personas.cards.iter_rows(named=True)}
-    if persona not in rows:
-        raise SettingError("card", f"there is no persona {persona!r}", f"There are {', '.join(rows)}.")
-    row = rows[persona]
-    numbers = {name: row.get(name) for name in ("ci_low", "ci_high")}
-    return PersonaCard(persona, row["name"], row["n"], row["share"], **numbers, badge=row["badge"], is_=tuple(row["is_"]), is_not=tuple(row["is_not"]))
-
-
 def _rename(personas: Personas, names: Mapping[str, str]) -> Personas:
     unknown = [name for name in names if name not in personas.ids]
     if unknown:
@@ -321,6 +312,15 @@ def _as_text(personas: Personas) -> str:
     with pl.Config(tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True, tbl_cols=12, fmt_str_lengths=60):
         table = personas.traits.pipe(top_traits, 3).select("persona", "trait", "share", "share_all", "difference_sd")
         return "\n".join([how, personas.verdict, str(personas.assignments["persona"].value_counts(sort=True)), str(table), *personas.notes])
+
+# %% ../nbs/30_loyalty/337_personas.ipynb #9e4a0004
+def _card(personas: Personas, persona: str) -> PersonaCard:
+    rows = {row["persona"]: row for row in personas.cards.iter_rows(named=True)}
+    if persona not in rows:
+        raise SettingError("card", f"there is no persona {persona!r}", f"There are {', '.join(rows)}.")
+    row = rows[persona]
+    numbers = {name: row.get(name) for name in ("ci_low", "ci_high")}
+    return PersonaCard(persona, row["name"], row["n"], row["share"], **numbers, badge=row["badge"], is_=tuple(row["is_"]), is_not=tuple(row["is_not"]))
 
 # %% ../nbs/30_loyalty/337_personas.ipynb #13687919
 ASSIGNMENTS = pl.Schema({"customer_id": pl.String(), "persona": pl.String(), "probability": pl.Float64(), "mixed": pl.Boolean(), "persona_basis": pl.String()})

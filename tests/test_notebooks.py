@@ -43,11 +43,11 @@ def test_a_notebook_runs_from_top_to_bottom(notebook: Path, monkeypatch: pytest.
             exec(compile(source, name, "exec"), space)
 
 
-@pytest.mark.parametrize("page", [str(path.relative_to(ROOT / "nbs")) for path in NOTEBOOKS if path.name in IN_A_KERNEL])
-def test_a_page_for_newcomers_runs_in_a_fresh_kernel(page: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("guide", [str(path.relative_to(ROOT / "nbs")) for path in NOTEBOOKS if path.name in IN_A_KERNEL])
+def test_a_page_for_newcomers_runs_in_a_fresh_kernel(guide: str, tmp_path: Path) -> None:
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
-    notebook = nbformat.read(ROOT / "nbs" / page, as_version=4)
-    client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str((ROOT / "nbs" / page).parent)}})
+    notebook = nbformat.read(ROOT / "nbs" / guide, as_version=4)
+    client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str((ROOT / "nbs" / guide).parent)}})
     client.execute(env=os.environ | {"IPYTHONDIR": str(tmp_path)})
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert outputs

@@ -106,8 +106,19 @@ def _make_fields(w: Any) -> dict[str, Any]:
             fields[name] = w.Text(description=name, layout=wide, continuous_update=False)
     return fields
 
+# %% ../nbs/70_show/771_moment_triage.ipynb #7c7c0002
+class _Deciding:
+    """A triage, and the call that reads what was decided in it."""
+
+    triage: Triage
+
+    @property
+    def code(self) -> str:
+        """The call that gives the register as a table, with everything that is decided."""
+        return f"import motkit\n\nmotkit.read_moments({str(self.triage.path)!r}).table"
+
 # %% ../nbs/70_show/771_moment_triage.ipynb #5bc3c761
-class MomentExplorer:
+class MomentExplorer(_Deciding):
     """The widgets of a triage: leave it as the last line of a cell to show it; `triage` is what stands behind it."""
 
     def __init__(self, triage: Triage):
@@ -121,17 +132,7 @@ class MomentExplorer:
         self.save = w.Button(description="Save changes")
         self.panel = _lay_out(w, self)
         self.show()
-        for status, button in self.buttons.items():
-            button.on_click(lambda _, status=status: self.act(lambda: triage.decide(status, self.fields["note"].value)))
-        self.save.on_click(lambda _: self.act(lambda: triage.annotate(**{name: field.value for name, field in self.fields.items()})))
-        self.by.observe(lambda change: setattr(triage, "by", change["new"]), names="value")
-        self.choose.observe(self._go, names="value")
-        self.copy.observe(lambda change: setattr(self.code_box, "value", code_html(self.code) if change["new"] else ""), names="value")
-
-    @property
-    def code(self) -> str:
-        """The call that gives the register as a table, with everything that is decided."""
-        return f"import motkit\n\nmotkit.read_moments({str(self.triage.path)!r}).table"
+        _listen(self)
 
     def act(self, change: Callable[[], None]) -> None:
         """Do what a button says, and show the result, or why it was not possible."""
@@ -146,7 +147,8 @@ class MomentExplorer:
         """Show the moment as it stands in the register."""
         _fill(self)
 
-    def _go(self, change: Mapping[str, Any]) -> None:
+    def go(self, change: Mapping[str, Any]) -> None:
+        """Look at the moment that is chosen in the list."""
         if change["new"] and not self.quiet:
             self.triage.name = change["new"]
             self.show()
@@ -179,6 +181,17 @@ def _fill(explorer: MomentExplorer) -> None:
         value = getattr(triage.moment, name)
         field.value = "" if value is None else value if isinstance(value, str) else f"{value:g}"
     explorer.card.value = triage_html(triage)
+
+# %% ../nbs/70_show/771_moment_triage.ipynb #7c7c0001
+def _listen(explorer: MomentExplorer) -> None:
+    """Let buttons and inputs do what they say."""
+    triage = explorer.triage
+    for status, button in explorer.buttons.items():
+        button.on_click(lambda _, status=status: explorer.act(lambda: triage.decide(status, explorer.fields["note"].value)))
+    explorer.save.on_click(lambda _: explorer.act(lambda: triage.annotate(**{name: field.value for name, field in explorer.fields.items()})))
+    explorer.by.observe(lambda change: setattr(triage, "by", change["new"]), names="value")
+    explorer.choose.observe(explorer.go, names="value")
+    explorer.copy.observe(lambda change: setattr(explorer.code_box, "value", code_html(explorer.code) if change["new"] else ""), names="value")
 
 # %% ../nbs/70_show/771_moment_triage.ipynb #37960be5
 def explore_moments(

@@ -255,8 +255,7 @@ class Personas(_Numbers):
 
     def sums(self, rows: pl.DataFrame, weight: Array | None = None) -> Sums:
         """What a step of the fit needs of some rows; sums of chunks, files or machines can be added."""
-        sizes = tuple(table.shape[1] for table in self.groups.mixture.levels)
-        columns = features(encode(rows, self.encoding), sizes)
+        columns = features(encode(rows, self.encoding), tuple(table.shape[1] for table in self.groups.mixture.levels))
         return sum_block(self.groups.mixture, (columns, np.ones(rows.height) if weight is None else weight))
 
     def rename(self, names: Mapping[str, str]) -> "Personas":

@@ -6,7 +6,7 @@
 __all__ = ['Names', 'Reasons', 'Instant', 'FilePath', 'StudySettings', 'SessionSettings', 'EngagementSettings',
            'OnboardingSettings', 'IdentitySettings', 'JourneySettings', 'TriggerSettings', 'PromiseSettings',
            'WatchSettings', 'ComplaintSettings', 'MomentSettings', 'PersonaSettings', 'DecisionSettings',
-           'ExperimentSettings', 'TextSettings', 'Settings', 'read_settings']
+           'ExperimentSettings', 'TextSettings', 'Settings', 'settings_of', 'change_settings', 'read_settings']
 
 # %% ../nbs/00_ground/01_settings.ipynb #46b5b571
 import configparser
@@ -306,6 +306,33 @@ def _find_beside(settings: Any, folder: Path) -> Any:
         found[section.name] = replace(values, **paths)
     return replace(settings, **found)
 
+# %% ../nbs/00_ground/01_settings.ipynb #b4420010
+def settings_of(
+    sections: Mapping[str, Mapping[str, Any]],  # values by section and name: as `Settings.as_dict` gives them, or as text
+    about: str = "settings",  # what the message calls them
+) -> Settings:  # every section, checked
+    """Check values and give them as frozen dataclasses. Raises `SettingError` naming every fault."""
+    try:
+        settings: Settings = TypeAdapter(Settings).validate_python(sections)
+    except ValidationError as error:
+        known = "; ".join(f"[{section}] {', '.join(values)}" for section, values in Settings().as_dict().items())
+        faults = [_describe_fault(fault) for fault in error.errors()]
+        hint = f"Units stand in the name, so that a value is a plain number. The settings are: {known}."
+        raise SettingError(about, faults, hint) from None
+    return settings
+
+
+def change_settings(
+    settings: Settings,  # stay as they are
+    changes: Mapping[str, Any],  # `section.name` -> value
+) -> Settings:
+    """The same settings with other values. Raises `SettingError` naming every fault."""
+    sections: dict[str, dict[str, Any]] = settings.as_dict()
+    for name, value in changes.items():
+        section, _, key = name.partition(".")
+        sections.setdefault(section, {})[key] = value
+    return settings_of(sections)
+
 # %% ../nbs/00_ground/01_settings.ipynb #6abee43f
 def read_settings(
     path: str | Path | None = None,  # a settings file; None for the defaults
@@ -320,12 +347,5 @@ def read_settings(
     for name, value in (overrides or {}).items():
         section, _, key = name.partition(".")
         sections.setdefault(section, {})[key] = value
-    try:
-        settings = TypeAdapter(Settings).validate_python(sections)
-    except ValidationError as error:
-        known = "; ".join(f"[{section}] {', '.join(values)}" for section, values in Settings().as_dict().items())
-        faults = [_describe_fault(fault) for fault in error.errors()]
-        hint = f"Units stand in the name, so that a value is a plain number. The settings are: {known}."
-        raise SettingError(about, faults, hint) from None
-    beside: Settings = _find_beside(settings, Path(path).parent if path else Path())
+    beside: Settings = _find_beside(settings_of(sections, about), Path(path).parent if path else Path())
     return beside

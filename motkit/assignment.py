@@ -82,12 +82,13 @@ def assign_actions(
     seed: int = 0,  # of the sample on which prices are searched
     enough: float = 1e-6,  # the gap at which a search by prices stops
 ) -> Assignment:
-    """Choose actions so that `score - cost` is highest and no limit is exceeded.
+    """Choose actions so that `score - cost` is highest, no limit is exceeded, and what one customer gets keeps the policy.
 
     Rows with `allowed` false, no score, or a worth of 0 or less are never chosen. Raises `SchemaError`, `SettingError`.
     """
     table, bounds, per = candidates.lazy().collect(), read_limits(limits), read_per_customer(per_customer)
-    problem, rows = make_problem(table, bounds, per)
+    policy = next((one for one in (per_customer, limits) if isinstance(one, Policy)), None)
+    problem, rows = make_problem(table, bounds, per, policy)
     exact = table.height <= exact_up_to
     if exact:
         customer, action, bound = solve_exactly(problem)
@@ -116,6 +117,9 @@ def check_limits(problem: Problem, customer: Pairs, action: Pairs, limits: tuple
     """Raise `DesignError` if an assignment breaks a limit or a cap, which no search of this module may do."""
     used, slack = problem.used(customer, action), 1e-9 * np.maximum(problem.most, 1.0)
     broken = [limit.id for limit, over in zip(limits, used > problem.most + slack, strict=True) if over]
+    taken = np.zeros(problem.worth.shape, bool)
+    taken[customer, action] = True
+    broken += ["a rule between two actions"] if problem.tight is not None and (taken & problem.barred(taken)).any() else []
     counts = np.bincount(customer, minlength=1)
     if broken or counts.max(initial=0) > problem.cap or len(np.unique(customer * problem.worth.shape[1] + action)) < len(customer):
         raise DesignError("assign_actions", f"the assignment breaks {broken or 'the cap of a customer'}", "This is a fault of motkit; please report it.")

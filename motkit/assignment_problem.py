@@ -7,15 +7,16 @@ __all__ = ['Array', 'Limits', 'read_limits', 'read_per_customer', 'Problem', 'ma
 
 # %% ../nbs/50_act/53_assignment_problem.ipynb #41996e9c
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .contact_rules import ACTION_FIELDS, FIELD_ALIASES, Limit, PerCustomer, Policy
+from .contact_rules import ACTION_FIELDS, FIELD_ALIASES, Limit, NeverRule, PerCustomer, Policy
 from .errors import DesignError, SchemaError, SettingError
-from .policy_past import code_values
+from .joint_actions import Masks, clash_masks, find_clashes
+from .policy_past import code_actions, code_values
 
 # %% ../nbs/50_act/53_assignment_problem.ipynb #4d9e248e
 Array = NDArray[np.float64]
@@ -59,6 +60,8 @@ class Problem:
     most: Array  # of each limit
     cap: int  # actions a customer
     groups: tuple[tuple[NDArray[np.int64], int], ...] = ()  # labels of the actions, and how many of one label; nested
+    tight: Masks | None = None  # customers by actions, of `motkit.joint_actions`; None: no two clash
+    clashes: Masks | None = None  # actions by actions
 
     def usage(self, limit: int) -> Array:
         """What each pair uses of a limit, customers by actions or actions alone."""
@@ -77,6 +80,17 @@ class Problem:
         for limit, matrix in self.own.items():
             total[limit] = matrix[customer, action].sum()
         return np.asarray(total, np.float64)
+
+    def some(self, rows: NDArray[np.int64], most: Array) -> "Problem":
+        """The problem of some customers, with limits of their own."""
+        own, tight = {limit: matrix[rows] for limit, matrix in self.own.items()}, None if self.tight is None else self.tight[rows]
+        return replace(self, worth=self.worth[rows], own=own, most=most, tight=tight)
+
+    def barred(self, taken: NDArray[np.bool_], rows: slice | NDArray[np.int64] = slice(None)) -> NDArray[np.bool_]:
+        """Which actions may not come beside those that some customers have."""
+        if self.tight is None or self.clashes is None:
+            return np.zeros(taken.shape, bool)
+        return find_clashes(self.tight[rows], self.clashes, taken)
 
 # %% ../nbs/50_act/53_assignment_problem.ipynb #7223ea8e
 def _amounts(table: pl.DataFrame, limit: Limit) -> Array:
@@ -128,11 +142,25 @@ def _columns(table: pl.DataFrame, per: PerCustomer) -> tuple[NDArray[np.int64], 
     found = table.select(fields).join(known, on=fields, how="left", maintain_order="left", nulls_equal=True)
     return found["_action"].cast(pl.Int64).to_numpy(), actions
 
+# %% ../nbs/50_act/53_assignment_problem.ipynb #5d0b1c04
+def _find_clashes(candidates: pl.DataFrame, policy: Policy, action: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[Masks | None, Masks | None]:
+    """Which rules are tight for each customer and action, and which actions they set against each other; None where none do."""
+    codes, kinds = code_actions(candidates, {one.action_id: one for one in policy.actions})
+    first = np.zeros(rows.shape[1], np.int64)
+    first[action[::-1]] = codes[::-1]
+    clashes = clash_masks(policy, [kinds[code] for code in first])
+    if not clashes.any():
+        return None, None
+    always = sum(1 << bit for bit, rule in enumerate(policy.rules) if isinstance(rule, NeverRule))
+    told = candidates["tight"].to_numpy() if "tight" in candidates.columns else np.full(candidates.height, always, np.uint64)
+    return np.where(rows >= 0, told[rows], 0).astype(np.uint64), clashes
+
 # %% ../nbs/50_act/53_assignment_problem.ipynb #f9a4cbbb
 def make_problem(
     candidates: pl.DataFrame,  # `customer_id, action_id, score`, maybe `cost`, `allowed`, and the columns that limits add up
     limits: Sequence[Limit],
     per: PerCustomer,
+    policy: Policy | None = None,  # whose rules several actions of one customer keep
 ) -> tuple[Problem, NDArray[np.int64]]:  # the problem; for each customer and action the row of the candidates, or -1
     """Turn candidates into arrays. Raises `SchemaError`, `SettingError`, `DesignError`."""
     if missing := [column for column in ("customer_id", "action_id") if column not in candidates.columns]:
@@ -154,4 +182,5 @@ def make_problem(
             own[place][customer, action] = amounts
             rates[place] = 0
     most = np.array([limit.max for limit in limits])
-    return Problem(worth, rates, own, most, per.max_actions, _labels(actions, per)), rows
+    clashes = _find_clashes(candidates, policy, action, rows) if policy is not None and per.max_actions > 1 else (None, None)
+    return Problem(worth, rates, own, most, per.max_actions, _labels(actions, per), *clashes), rows

@@ -22,7 +22,7 @@ def take_best(
     parts: list[tuple[Pairs, Pairs, Array]] = []
     for rows in chunks(problem):
         priced = problem.priced(prices, rows)
-        customer, action = np.nonzero(choose(problem, priced))
+        customer, action = np.nonzero(choose(problem, priced, rows))
         parts.append((customer + rows.start, action, priced[customer, action]))
     none = np.zeros(0, np.int64)
     parts.append((none, none, np.zeros(0)))
@@ -107,8 +107,7 @@ def solve_core(
     core = np.sort(np.argpartition(_margins(problem, prices, customer, action), size - 1)[:size])
     inside = np.isin(customer, core)
     rest = np.maximum(problem.most - problem.used(customer[~inside], action[~inside]) - _digits(problem), 0.0)
-    own = {limit: matrix[core] for limit, matrix in problem.own.items()}
-    small = Problem(problem.worth[core], problem.rates, own, rest, problem.cap, problem.groups)
+    small = problem.some(core, rest)
     before = float(problem.worth[customer[inside], action[inside]].sum())
     who, what, _ = solve_exactly(small, seconds, least / max(before, least))
     if float(small.worth[who, what].sum()) <= before:

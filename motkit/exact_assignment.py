@@ -30,7 +30,25 @@ def _caps(problem: Problem, customer: Pairs, action: Pairs) -> tuple[Any, Array]
         _, row = np.unique(group, return_inverse=True)
         blocks.append(csr_array((np.ones(len(row)), (row, np.arange(len(row))))))
         most.append(np.full(blocks[-1].shape[0], float(cap)))
+    for one, other in _clashing(problem, customer, action):
+        blocks.append(csr_array(([1.0, 1.0], ([0, 0], [one, other])), shape=(1, len(customer))))
+        most.append(np.ones(1))
     return vstack(blocks), np.concatenate(most)
+
+
+def _clashing(problem: Problem, customer: Pairs, action: Pairs) -> list[tuple[int, int]]:
+    """Pairs of places in the list of which a customer gets at most one."""
+    if problem.tight is None:
+        return []
+    shape, found = problem.worth.shape, []
+    place = np.full(shape, -1, np.int64)
+    place[customer, action] = np.arange(len(customer))
+    for one in range(shape[1]):
+        alone = np.zeros(shape, bool)
+        alone[:, one] = place[:, one] >= 0
+        who, what = np.nonzero(problem.barred(alone) & (place >= 0) & (np.arange(shape[1]) > one))
+        found += list(zip(place[who, one].tolist(), place[who, what].tolist(), strict=True))
+    return found
 
 # %% ../nbs/50_act/5311_exact_assignment.ipynb #f4d34c19
 @contextmanager

@@ -129,13 +129,13 @@ def _hold(crowd: Crowd, rule: CountRule, held: NDArray[np.bool_]) -> Times:
     return free
 
 # %% ../nbs/50_act/512_policy_batch.ipynb #39a0eced
-def _count(crowd: Crowd, bit: int, rule: CountRule, action: Action) -> Times:
-    """As `count_free`."""
-    held, room = crowd.past.flags[bit, ""], rule.max - rule.counts_itself(action)
+def _count(crowd: Crowd, bit: int, rule: CountRule, action: Action, more: int = 0) -> Times:
+    """As `count_free`, or as if `more` rows that count came now."""
+    held, room = crowd.past.flags[bit, ""], rule.max - more - rule.counts_itself(action)
     for name in rule.same:
         held = held & crowd.past.matches(name, getattr(action, name))
     if rule.hold_us is not None:
-        return _hold(crowd, rule, held)
+        return _rolling(crowd, held, rule.window.length, rule.max - more) if more else _hold(crowd, rule, held)
     return _rolling(crowd, held, rule.window.length, room) if rule.window.rolling else _calendar(crowd, rule, held, room)
 
 
@@ -234,10 +234,8 @@ def _settle_quiet(crowd: Crowd, rules: Sequence[QuietRule], customer: Codes, fir
 # %% ../nbs/50_act/512_policy_batch.ipynb #b3034d49
 def _collect(crowd: Crowd, policy: Policy, actions: Sequence[Action], customer: Codes, action: Codes) -> tuple[NDArray[np.uint64], Times]:
     """The mask and the first free instant of each candidate."""
-    order = np.argsort(action.astype(np.min_scalar_type(len(actions))), kind="stable")
-    ends = np.cumsum(np.bincount(action, minlength=len(actions)))
+    order, parts = _by_action(action, len(actions))
     people = customer[order]
-    parts = [slice(end - size, end) for end, size in zip(ends, np.bincount(action, minlength=len(actions)), strict=True)]
     mask, free = np.zeros(len(order), np.uint64), np.full(len(order), crowd.t)
     for bit, rule in enumerate(policy.rules):
         answers: dict[tuple[Any, ...], Times | None] = {}
@@ -254,6 +252,12 @@ def _collect(crowd: Crowd, policy: Policy, actions: Sequence[Action], customer: 
     return _scatter(mask, order), _scatter(free, order)
 
 
+def _by_action(action: Codes, size: int) -> tuple[Codes, list[slice]]:
+    """Candidates in the order of actions, and where those of each action stand."""
+    order, counts = np.argsort(action.astype(np.min_scalar_type(size)), kind="stable"), np.bincount(action, minlength=size)
+    return order, [slice(end - count, end) for end, count in zip(np.cumsum(counts), counts, strict=True)]
+
+
 def _scatter(values: NDArray[Any], order: Codes) -> NDArray[Any]:
     """Values back in the order of the candidates."""
     back = np.empty_like(values)
@@ -268,6 +272,20 @@ def _mark(found: Times | None, people: Codes, bit: int, t: int, mask: NDArray[np
     until = found[people]
     mask |= (until > t).astype(np.uint64) << np.uint64(bit)
     np.maximum(free, until, out=free)
+
+# %% ../nbs/50_act/512_policy_batch.ipynb #5d0b1c02
+def _collect_tight(crowd: Crowd, policy: Policy, actions: Sequence[Action], customer: Codes, action: Codes) -> NDArray[np.uint64]:
+    """The rules that would block each candidate if the others of a full decision were sent before it."""
+    order, parts = _by_action(action, len(actions))
+    people, mask = customer[order], np.zeros(len(order), np.uint64)
+    for bit, rule in enumerate(policy.rules):
+        for one, part in zip(actions, parts, strict=True):
+            if policy.applies(rule, one) and isinstance(rule, NeverRule) and never_sides(rule, one):
+                mask[part] |= np.uint64(1 << bit)
+            elif policy.applies(rule, one) and isinstance(rule, CountRule):
+                until = _count(crowd, bit, rule, one, policy.per_customer.max_actions - 1)
+                _mark(until, people[part], bit, crowd.t, mask[part], np.zeros(len(people[part]), np.int64))
+    return _scatter(mask, order)
 
 # %% ../nbs/50_act/512_policy_batch.ipynb #f6ca2893
 def name_masks(
@@ -319,7 +337,8 @@ def apply_policy(
 ) -> pl.DataFrame:  # the candidates plus `allowed`, `blocked_by` (list), `next_allowed` (null if unknown), `mask` (a bit a rule)
     """Say for each candidate whether the policy allows it now, which rules block it, and from when on none does.
 
-    A contact has one row with its present status. Without consents nobody has given any. Raises `SchemaError`.
+    A contact has one row with its present status. Without consents nobody has given any. Where a customer may get several
+    actions at once, `tight` has a bit for each rule that has not room for all. Raises `SchemaError`.
     """
     table, known = candidates.lazy().collect(), {action.action_id: action for action in (*policy.actions, *actions)}
     check_candidates(table, known)
@@ -328,9 +347,12 @@ def apply_policy(
     crowd = make_crowd(names, history, policy, kinds, to_us(at), customers, consents)
     mask, free = _collect(crowd, policy, kinds, customer, action)
     until = pl.Series("next_allowed", free)
+    several = policy.per_customer.max_actions > 1
+    tight = [pl.Series("tight", _collect_tight(crowd, policy, kinds, customer, action))] if several else []
     return table.with_columns(
         pl.Series("allowed", mask == 0),
         name_masks(mask, policy),
         pl.select(pl.when(until < NEVER).then(until).cast(UTC).alias("next_allowed")).to_series(),
         pl.Series("mask", mask),
+        *tight,
     )

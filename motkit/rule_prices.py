@@ -39,7 +39,7 @@ def price_rules(
     For a rule `price` is what it costs for each candidate that it alone blocks, and `at_most` bounds `value_lost`; for a
     limit it is the dual price, and `value_lost` is null.
     """
-    limits, per = policy.limits if limits is None else limits, policy.per_customer if per_customer is None else per_customer
+    limits, per = policy if limits is None else limits, policy if per_customer is None else per_customer
     base = base or assign_actions(answer, limits, per)
     rows = []
     for rule in policy.rules:

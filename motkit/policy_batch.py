@@ -231,27 +231,7 @@ def _settle_quiet(crowd: Crowd, rules: Sequence[QuietRule], customer: Codes, fir
         moving = moving[moved]
     return free
 
-# %% ../nbs/50_act/512_policy_batch.ipynb #b3034d49
-def _collect(crowd: Crowd, policy: Policy, actions: Sequence[Action], customer: Codes, action: Codes) -> tuple[NDArray[np.uint64], Times]:
-    """The mask and the first free instant of each candidate."""
-    order, parts = _by_action(action, len(actions))
-    people = customer[order]
-    mask, free = np.zeros(len(order), np.uint64), np.full(len(order), crowd.t)
-    for bit, rule in enumerate(policy.rules):
-        answers: dict[tuple[Any, ...], Times | None] = {}
-        for one, part in zip(actions, parts, strict=True):
-            if policy.applies(rule, one):
-                key = _asks(rule, one)
-                if key not in answers:
-                    found = _free(crowd, bit, rule, one)
-                    answers[key] = found if (found > crowd.t).any() else None
-                _mark(answers[key], people[part], bit, crowd.t, mask[part], free[part])
-    for one, part in zip(actions, parts, strict=True):
-        blocked = np.flatnonzero(mask[part])
-        free[part][blocked] = _settle(crowd, policy, one, people[part][blocked], free[part][blocked])
-    return _scatter(mask, order), _scatter(free, order)
-
-
+# %% ../nbs/50_act/512_policy_batch.ipynb #5d0b1c07
 def _by_action(action: Codes, size: int) -> tuple[Codes, list[slice]]:
     """Candidates in the order of actions, and where those of each action stand."""
     order, counts = np.argsort(action.astype(np.min_scalar_type(size)), kind="stable"), np.bincount(action, minlength=size)
@@ -272,6 +252,27 @@ def _mark(found: Times | None, people: Codes, bit: int, t: int, mask: NDArray[np
     until = found[people]
     mask |= (until > t).astype(np.uint64) << np.uint64(bit)
     np.maximum(free, until, out=free)
+
+# %% ../nbs/50_act/512_policy_batch.ipynb #b3034d49
+def _collect(crowd: Crowd, policy: Policy, actions: Sequence[Action], customer: Codes, action: Codes) -> tuple[NDArray[np.uint64], Times]:
+    """The mask and the first free instant of each candidate."""
+    order, parts = _by_action(action, len(actions))
+    people = customer[order]
+    mask, free = np.zeros(len(order), np.uint64), np.full(len(order), crowd.t)
+    for bit, rule in enumerate(policy.rules):
+        answers: dict[tuple[Any, ...], Times | None] = {}
+        for one, part in zip(actions, parts, strict=True):
+            if policy.applies(rule, one):
+                key = _asks(rule, one)
+                if key not in answers:
+                    found = _free(crowd, bit, rule, one)
+                    answers[key] = found if (found > crowd.t).any() else None
+                _mark(answers[key], people[part], bit, crowd.t, mask[part], free[part])
+    for one, part in zip(actions, parts, strict=True):
+        blocked = np.flatnonzero(mask[part])
+        free[part][blocked] = _settle(crowd, policy, one, people[part][blocked], free[part][blocked])
+    return _scatter(mask, order), _scatter(free, order)
+
 
 # %% ../nbs/50_act/512_policy_batch.ipynb #5d0b1c02
 def _collect_tight(crowd: Crowd, policy: Policy, actions: Sequence[Action], customer: Codes, action: Codes) -> NDArray[np.uint64]:

@@ -135,7 +135,7 @@ def _make_decisions(bench: Bench) -> Tables:
         checked["decision_replay"] = replay_scores(history, offers, people, bench.as_of, confidence=bench.settings.study.confidence)
     return checked | {
         "decision_summary": _worth_of(made, answer).with_columns(policy=pl.lit(policy.version), offers=pl.lit(offers.version)),
-        "decision_candidates": candidates.drop("mask"),
+        "decision_candidates": candidates.drop("mask", "tight", strict=False),
         "decision_actions": _by_action(answer, made),
         "decision_waterfall": policy_waterfall(answer, policy),
         "decision_prices": price_rules(answer, policy, base=made),

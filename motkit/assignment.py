@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from .assignment_problem import Array, Limits, Problem, make_problem, read_limits, read_per_customer
+from .assignment_problem import Array, Limits, Problem, barred_by, make_problem, read_limits, read_per_customer
 from .assignment_repair import repair
 from .contact_rules import Limit, PerCustomer, Policy
 from .dual_prices import Pairs, find_prices, price_bound
@@ -119,7 +119,7 @@ def check_limits(problem: Problem, customer: Pairs, action: Pairs, limits: tuple
     broken = [limit.id for limit, over in zip(limits, used > problem.most + slack, strict=True) if over]
     taken = np.zeros(problem.worth.shape, bool)
     taken[customer, action] = True
-    broken += ["a rule between two actions"] if problem.tight is not None and (taken & problem.barred(taken)).any() else []
+    broken += ["a rule between two actions"] if problem.tight is not None and (taken & barred_by(problem, taken)).any() else []
     counts = np.bincount(customer, minlength=1)
     if broken or counts.max(initial=0) > problem.cap or len(np.unique(customer * problem.worth.shape[1] + action)) < len(customer):
         raise DesignError("assign_actions", f"the assignment breaks {broken or 'the cap of a customer'}", "This is a fault of motkit; please report it.")

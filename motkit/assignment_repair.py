@@ -9,7 +9,7 @@ __all__ = ['CORES', 'take_best', 'give_way', 'solve_core', 'repair']
 import numpy as np
 from numpy.typing import NDArray
 
-from .assignment_problem import Array, Problem
+from .assignment_problem import Array, Problem, some_customers
 from .dual_prices import Pairs, choose, chunks
 from .exact_assignment import solve_exactly
 
@@ -107,7 +107,7 @@ def solve_core(
     core = np.sort(np.argpartition(_margins(problem, prices, customer, action), size - 1)[:size])
     inside = np.isin(customer, core)
     rest = np.maximum(problem.most - problem.used(customer[~inside], action[~inside]) - _digits(problem), 0.0)
-    small = problem.some(core, rest)
+    small = some_customers(problem, core, rest)
     before = float(problem.worth[customer[inside], action[inside]].sum())
     who, what, _ = solve_exactly(small, seconds, least / max(before, least))
     if float(small.worth[who, what].sum()) <= before:

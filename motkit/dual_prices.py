@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from .assignment_problem import Array, Problem
+from .assignment_problem import Array, Problem, barred_by, some_customers
 
 # %% ../nbs/50_act/531_dual_prices.ipynb #2112f3bf
 Pairs = NDArray[np.int64]
@@ -53,7 +53,7 @@ def _take_greedily(problem: Problem, priced: Array, who: Pairs | None = None, fi
         for (labels, _), sums in zip(problem.groups, counts, strict=True):
             sums[mine, labels[what]] += 1
         if who is not None and mine.size:
-            barred[mine] = problem.barred(taken[mine], who[mine])
+            barred[mine] = barred_by(problem, taken[mine], who[mine])
     return taken
 
 
@@ -81,7 +81,7 @@ def choose(
         taken[good, best[good]] = True
         return taken
     taken = _take_greedily(problem, priced)
-    clash = np.flatnonzero((taken & problem.barred(taken, rows)).any(axis=1))
+    clash = np.flatnonzero((taken & barred_by(problem, taken, rows)).any(axis=1))
     if clash.size:
         who = np.arange(len(problem.worth))[rows][clash]
         taken[clash] = _take_apart(problem, priced[clash], who)
@@ -143,7 +143,7 @@ def _descend(problem: Problem, prices: Array, width: float, scale: float, steps:
 def take_rows(problem: Problem, rows: NDArray[np.int64]) -> Problem:
     """The problem of some customers, with their share of the limits."""
     share = len(rows) / max(len(problem.worth), 1)
-    return problem.some(rows, problem.most * share)
+    return some_customers(problem, rows, problem.most * share)
 
 # %% ../nbs/50_act/531_dual_prices.ipynb #ce92165c
 def find_prices(

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .assignment_problem import Array, Problem
+from .assignment_problem import Array, Problem, barred_by
 from .dual_prices import Pairs, choose
 from .errors import DesignError
 
@@ -46,7 +46,7 @@ def _clashing(problem: Problem, customer: Pairs, action: Pairs) -> list[tuple[in
     for one in range(shape[1]):
         alone = np.zeros(shape, bool)
         alone[:, one] = place[:, one] >= 0
-        who, what = np.nonzero(problem.barred(alone) & (place >= 0) & (np.arange(shape[1]) > one))
+        who, what = np.nonzero(barred_by(problem, alone) & (place >= 0) & (np.arange(shape[1]) > one))
         found += list(zip(place[who, one].tolist(), place[who, what].tolist(), strict=True))
     return found
 

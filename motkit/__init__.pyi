@@ -35,6 +35,7 @@ from .intents import evaluate_intents, read_intents
 from .journey_map import JourneyMap, map_journey
 from .journeys import Journey, read_journey
 from .kinds import KindRule, add_kinds, read_kind_rules
+from .large_fits import refine_personas
 from .ledger import Ledger
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
@@ -236,6 +237,7 @@ __all__ = [
     "read_settings",
     "read_source",
     "read_triggers",
+    "refine_personas",
     "replay_arrivals",
     "replay_policy",
     "rfm",

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Block', 'FLOOR', 'SHORT_STEPS', 'MOST_STEPS', 'TOLERANCE', 'Mixture', 'features', 'Sums', 'sum_block', 'maximise',
-           'merge_rows', 'MixtureFit', 'fit_mixture', 'describe_groups']
+           'merge_rows', 'MixtureFit', 'fit_mixture', 'describe_groups', 'refine_mixture']
 
 # %% ../nbs/30_loyalty/334_mixture.ipynb #af4a2997
 from collections.abc import Iterable
@@ -247,7 +247,7 @@ def _leap(before: Mixture, first: Mixture, second: Mixture) -> Mixture | None:
     return _as_mixture(x0 + 2 * size * step + size**2 * bend, before, least)
 
 # %% ../nbs/30_loyalty/334_mixture.ipynb #21435aee
-def _climb(frame: _Frame, mixture: Mixture, blocks: list[Block], steps: int, tolerance: float) -> _Run:
+def _climb(frame: _Frame, mixture: Mixture, blocks: Iterable[Block], steps: int, tolerance: float) -> _Run:
     """Climb to the top by rounds of two plain steps and a leap."""
 
     def look(point: Mixture) -> tuple[Sums, float]:
@@ -324,7 +324,7 @@ class MixtureFit:
         return float((ends > self.log_likelihood - 1.0).mean())
 
 # %% ../nbs/30_loyalty/334_mixture.ipynb #c99e0ab3
-def _entropy(mixture: Mixture, blocks: list[Block]) -> float:
+def _entropy(mixture: Mixture, blocks: Iterable[Block]) -> float:
     """How unsure the kinds of all customers are together."""
     matrix, constant = _as_matrix(mixture)
     total = 0.0
@@ -396,3 +396,23 @@ def describe_groups(
     nobody = np.zeros(rows.rows, dtype=np.int64)
     frame = _Frame(len(rows.numbers), sizes, _sum_groups(nobody, 1, blocks), alpha)
     return maximise(frame, _sum_groups(group, k, blocks))
+
+# %% ../nbs/30_loyalty/334_mixture.ipynb #334f0002
+def refine_mixture(
+    mixture: Mixture,  # to begin from, for instance that of a sample
+    sizes: tuple[int, ...],  # number of levels of each column of words
+    blocks: Iterable[Block],  # features and weights of some rows each; walked once a step
+    alpha: float = 1.0,  # average customers added to each kind
+    steps: int = 200,  # at most
+    tolerance: float = TOLERANCE,  # log-likelihood a customer that may be left to gain
+) -> MixtureFit:  # kinds in the order of `mixture`
+    """Climb on from a mixture over blocks of rows; how rows are cut into blocks changes no result. Raises `DesignError` for no rows."""
+    population: Sums | None = None
+    for columns, weight in blocks:
+        own = Sums(np.array([weight.sum()]), (columns @ weight)[None, :], 0.0)
+        population = own if population is None else population + own
+    if population is None or not population.weight.sum() > 0:
+        raise DesignError("personas", "there is no customer", "Give one row a customer.")
+    run = _climb(_Frame(mixture.mean.shape[1], sizes, population, alpha), mixture, blocks, steps, tolerance)
+    table = _describe_starts([run], {0: run}, False).with_columns(kind=pl.lit("given"))
+    return MixtureFit(run.mixture, run.log_likelihood, _entropy(run.mixture, blocks), float(population.weight.sum()), run.path, run.converged, table)

@@ -12,6 +12,7 @@ from scipy.stats import hypergeom
 from motkit.customers import customer_table, protected_columns
 from motkit.encoding import fit_encoding
 from motkit.errors import DesignError, SchemaError, SettingError
+from motkit.large_fits import refine_personas
 from motkit.mixture import Mixture
 from motkit.persona_lifts import persona_traits, propose_names, top_traits
 from motkit.persona_stability import distances, overlap
@@ -293,3 +294,38 @@ def test_real_customers_of_a_phone_company(real_data: Path) -> None:
     assert personas.quality["n"].min() > 500
     churn = personas.assignments.join(table.select("customer_id", "Churn"), on="customer_id").group_by("persona").agg((pl.col("Churn") == "Yes").mean())
     assert churn["Churn"].max() > 2 * churn["Churn"].min()  # not used in the fit, and yet told apart
+
+
+# more customers than memory holds
+
+
+def test_a_fit_in_batches_is_that_in_memory(tmp_path: Path) -> None:
+    table = survey(3000, 5)[0]
+    sample = build_personas(table.head(500), k=3, resamples=0, starts=3)
+    table.write_parquet(tmp_path / "customers.parquet")
+    whole = refine_personas(sample, table.lazy(), batch_rows=5000)
+    for rows in (97, 1000):
+        parts = refine_personas(sample, pl.scan_parquet(tmp_path / "customers.parquet"), batch_rows=rows)
+        assert parts.log_likelihood == pytest.approx(whole.log_likelihood, rel=1e-12)
+        for name in ("share", "mean", "variance"):
+            assert getattr(parts.groups.mixture, name) == pytest.approx(getattr(whole.groups.mixture, name), abs=1e-9)
+        assert parts.assignments["persona"].equals(whole.assignments["persona"])
+        assert parts.assignments["probability"].to_numpy() == pytest.approx(whole.assignments["probability"].to_numpy(), abs=1e-9)
+    before = sample.sums(table).log_likelihood
+    assert whole.log_likelihood > before
+    assert whole.log_likelihood == pytest.approx(whole.sums(table).log_likelihood, abs=1e-6)
+    assert (np.diff(whole.groups.fit.path) >= -1e-7).all()
+
+
+def test_a_fit_in_batches_takes_weights_and_refuses_what_it_cannot_use() -> None:
+    table = survey(400, 6)[0].with_columns(times=pl.int_range(pl.len()) % 3 + 1)
+    sample = build_personas(table.drop("times"), k=2, resamples=0, starts=2)
+    weighted = refine_personas(sample, table.lazy(), weight="times")
+    repeated = refine_personas(sample, table.select(pl.all().repeat_by("times").explode()).lazy())
+    assert weighted.log_likelihood == pytest.approx(repeated.log_likelihood, abs=1e-6)
+    with pytest.raises(DesignError, match="no likelihood"):
+        refine_personas(build_personas(table.drop("times"), k=2, method="famd_kmeans", resamples=0, starts=2), table.lazy())
+    with pytest.raises(DesignError, match="no customer"):
+        refine_personas(sample, table.clear().lazy())
+    with pytest.raises(SchemaError, match="plan"):
+        refine_personas(sample, table.drop("plan").lazy())

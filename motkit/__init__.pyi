@@ -48,7 +48,7 @@ from .moments import Moments, find_moments
 from .ocel import Ocel, read_ocel, write_ocel
 from .off_policy import PolicyValue, off_policy_value
 from .offer_scores import score_offers
-from .offers import Offers, read_offers
+from .offers import Offers, parse_offers, read_offers
 from .onboarding import OnboardingTable, follow_up, loyalty_curve, onboarding_curve, onboarding_table
 from .online_prices import replay_arrivals
 from .paths import step_matrix, transitions
@@ -64,7 +64,7 @@ from .persona_cards import (
 )
 from .persona_drift import follow_personas, match_personas, watch_personas
 from .personas import Personas, build_personas
-from .policy import Policy, read_policy
+from .policy import Policy, parse_policy, read_policy
 from .policy_batch import apply_policy
 from .policy_lint import lint_policy
 from .policy_reading import policy_waterfall, replay_policy
@@ -87,6 +87,7 @@ from .small_cells import hide_small_cells
 from .sources import read_source
 from .stability import population_stability
 from .store import Store, open_store, write_store
+from .story_logs import Story, simulate_story
 from .study import DEMO_SETTINGS, Study, open_study, run_study
 from .threshold_drift import watch_thresholds
 from .thresholds import Threshold, find_threshold
@@ -141,6 +142,7 @@ __all__ = [
     "Settings",
     "Simulation",
     "Store",
+    "Story",
     "Study",
     "Threshold",
     "TriggerStream",
@@ -206,6 +208,8 @@ __all__ = [
     "onboarding_table",
     "open_store",
     "open_study",
+    "parse_offers",
+    "parse_policy",
     "pattern_shares",
     "persona_examples",
     "persona_habits",
@@ -249,6 +253,7 @@ __all__ = [
     "simulate_caps",
     "simulate_contacts",
     "simulate_customers",
+    "simulate_story",
     "split_sessions",
     "step_flows",
     "step_influence",

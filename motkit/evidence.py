@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-
+import numpy as np
 import polars as pl
 
 from .errors import SchemaError, SettingError
@@ -36,7 +36,7 @@ class Evidence:
 
     keys: tuple[str, ...]
     values: pl.DataFrame  # `node` (from 0), `key`, `value`, `n` events, `first`, `last`
-    pairs: pl.DataFrame  # `a`, `b` (nodes, a of the earlier key), `n` events with both, `first`, `last`, `confidence`
+    pairs: pl.DataFrame  # `a`, `b` (nodes, a of the earlier key), `n` events with both (0: a link of likeness), `first`, `last`, `confidence`
 
 
 def _count_combinations(events: pl.LazyFrame, keys: Sequence[str]) -> pl.DataFrame:
@@ -49,10 +49,9 @@ def _number_values(combinations_seen: pl.DataFrame, keys: Sequence[str]) -> tupl
     """The combinations with node numbers `0`, `1`, ... in place of values, and the values with their nodes."""
     numbered, values, offset = combinations_seen.select("n", "first", "last"), [], 0
     for place, key in enumerate(keys):
-        raw = combinations_seen.select(raw=key)
-        known = raw.unique().with_columns(value=clean_values(pl.col("raw"), key)).filter(pl.col("value").is_not_null())
-        nodes = known.select(pl.col("value").unique()).sort("value").with_row_index("node", offset=offset).with_columns(key=pl.lit(key))
-        found = raw.join(known.join(nodes, on="value"), on="raw", how="left", maintain_order="left")["node"]
+        cleaned = combinations_seen.select(value=clean_values(pl.col(key), key))
+        nodes = cleaned.drop_nulls().unique().sort("value").with_row_index("node", offset=offset).with_columns(key=pl.lit(key))
+        found = cleaned.join(nodes, on="value", how="left", maintain_order="left")["node"]
         numbered, offset = numbered.with_columns(found.cast(pl.UInt32).alias(str(place))), offset + nodes.height
         values.append(nodes)
     return numbered, pl.concat(values)
@@ -61,16 +60,19 @@ def _number_values(combinations_seen: pl.DataFrame, keys: Sequence[str]) -> tupl
 _SPANS = (pl.col("n").sum(), pl.col("first").min(), pl.col("last").max())
 
 
+def _share_of(pairs: pl.DataFrame, side: str) -> pl.Series:
+    """Of the events of each pair's value on one side, the share that the pair has, smoothed by half an event."""
+    nodes, n = pairs[side].to_numpy(), pairs["n"].to_numpy()
+    return pl.Series((n + 0.5) / (np.bincount(nodes, n)[nodes] + 1))
+
+
 def _gather_pairs(numbered: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """The pairs of values that were seen together, with a confidence."""
     made = []
     for left, right in combinations(range(len(keys)), 2):
         both = numbered.select("n", "first", "last", a=str(left), b=str(right)).drop_nulls(["a", "b"])
-        pairs = both.group_by("a", "b").agg(_SPANS)
-        of_a, of_b = (pairs.group_by(side).agg(pl.col("n").sum().alias(f"of_{side}")) for side in ("a", "b"))
-        share = [(pl.col("n") + 0.5) / (pl.col(f"of_{side}") + 1) for side in ("a", "b")]
-        with_sums = pairs.join(of_a, on="a").join(of_b, on="b")
-        made.append(with_sums.select("a", "b", "n", "first", "last", confidence=pl.max_horizontal(share)))
+        pairs = both.lazy().group_by("a", "b").agg(_SPANS).collect(engine="streaming")
+        made.append(pairs.with_columns(confidence=pl.max_horizontal(_share_of(pairs, "a"), _share_of(pairs, "b"))))
     empty = pl.Schema({"a": pl.UInt32(), "b": pl.UInt32(), "n": pl.UInt32(), "first": UTC, "last": UTC, "confidence": pl.Float64()})
     return pl.concat(made).sort("a", "b") if made else pl.DataFrame(schema=empty)
 
@@ -92,6 +94,6 @@ def gather_evidence(
         raise SchemaError("events", f"missing {missing}", f"It has {has.names()}. Name columns that identify people.")
     numbered, values = _number_values(_count_combinations(events.lazy(), named), named)
     seen = [numbered.select(pl.col(str(place)).alias("node"), "n", "first", "last").drop_nulls("node") for place in range(len(named))]
-    spans = pl.concat(seen).group_by("node").agg(_SPANS)
+    spans = pl.concat(seen).lazy().group_by("node").agg(_SPANS).collect(engine="streaming")
     values = values.join(spans, on="node", how="left").select("node", "key", "value", "n", "first", "last").sort("node")
     return Evidence(named, values, _gather_pairs(numbered, named))

@@ -25,12 +25,13 @@ from .schema import UTC
 DECISIONS = pl.Schema(
     {
         "at": UTC,  # when it was decided
-        "action": pl.String(),  # split or merge
+        "action": pl.String(),  # split or merge by hand, or link: by likeness
         "key": pl.String(),
         "value": pl.String(),
         "other_key": pl.String(),  # what it is merged with; of a split, a value that goes along, or null
         "other_value": pl.String(),
         "why": pl.String(),
+        "probability": pl.Float64(),  # of a link by likeness
     }
 )
 Value = str | tuple[str, str]  # a value, or its key and the value where several keys have it
@@ -49,8 +50,10 @@ def _find_node(values: pl.DataFrame, value: Value) -> int:
 def _play(graph: Graph, values: pl.DataFrame, decisions: pl.DataFrame) -> list[tuple[int, int]]:
     """Carry out decisions in their order on the links; gives the links that were made by hand."""
     made: list[tuple[int, int]] = []
-    nodes = {(key, value): node for node, key, value in values.select("node", "key", "value").iter_rows()}
-    for (_at, action, _why), rows in decisions.group_by("at", "action", "why", maintain_order=True):
+    by_hand = decisions.filter(pl.col("action") != "link")
+    named = values.filter(pl.col("value").is_in(pl.concat([by_hand["value"], by_hand["other_value"]]).implode()))
+    nodes = {(key, value): node for node, key, value in named.select("node", "key", "value").iter_rows()}
+    for (_at, action, _why), rows in by_hand.group_by("at", "action", "why", maintain_order=True):
         pairs = [(nodes.get((key, value)), nodes.get((other, also))) for key, value, other, also in rows.select("key", "value", "other_key", "other_value").iter_rows()]
         if action == "merge":
             made += [(a, b) for a, b in pairs if a is not None and b is not None]
@@ -62,16 +65,46 @@ def _play(graph: Graph, values: pl.DataFrame, decisions: pl.DataFrame) -> list[t
     return made
 
 # %% ../nbs/10_record/123_identity.ipynb #5d485d9b
+def _add_likely(evidence: Evidence, decisions: pl.DataFrame) -> Evidence:
+    """The evidence with links by likeness among its pairs, of no events; the surest where two are decided for one pair."""
+    links = decisions.filter(pl.col("action") == "link")
+    if links.is_empty():
+        return evidence
+    nodes = evidence.values.select("node", "key", "value")
+    sides = links.join(nodes.rename({"node": "a"}), on=["key", "value"]).join(nodes.rename({"node": "b", "key": "other_key", "value": "other_value"}), on=["other_key", "other_value"])
+    ends = [pl.min_horizontal("a", "b").alias("a"), pl.max_horizontal("a", "b").alias("b")]
+    pairs = sides.select(*ends, n=pl.lit(0), first="at", last="at", confidence="probability").filter(pl.col("a") != pl.col("b"))
+    best = pairs.sort("confidence", "first", descending=[True, False]).unique(["a", "b"], keep="first").sort("a", "b")
+    return replace(evidence, pairs=pl.concat([evidence.pairs, best.cast(evidence.pairs.schema)]))
+
+
 def _name_clusters(values: pl.DataFrame, label: Ints, keys: Sequence[str]) -> pl.Series:
-    """The customer of each value."""
-    rank = {key: place for place, key in enumerate(keys)}
-    order = values.select("node", "key", "value", "first", cluster=label, rank=pl.col("key").replace_strict(rank, return_dtype=pl.Int64))
-    best = order.sort("rank", "first", "value").unique("cluster", keep="first", maintain_order=True)
+    """The customer of each value: the value of its cluster whose key comes first, that was seen first, and is first in the alphabet."""
+    number = int(label.max()) + 1 if len(label) else 0
+    rank, first = (values["key"].replace_strict(list(keys), list(range(len(keys))), return_dtype=pl.Int64), values["first"].to_physical()) if number else (values["node"], values["node"])
+    best, most = np.ones(len(label), dtype=bool), np.iinfo(np.int64).max
+    for order in (rank, first, values["node"]):
+        places = order.cast(pl.Int64).fill_null(most).to_numpy()
+        least = np.full(number, most)
+        np.minimum.at(least, label[best], places[best])
+        best &= places == least[label]
+    named = values.filter(pl.Series(best)).with_columns(cluster=label[best]).sort("cluster")
     twice = pl.col("value").is_duplicated()
-    named = best.select("cluster", name=pl.when(twice).then(pl.format("{}:{}", "key", "value")).otherwise("value"))
-    return order.select("node", "cluster").join(named, on="cluster", how="left", maintain_order="left")["name"]
+    return named.select(name=pl.when(twice).then(pl.format("{}:{}", "key", "value")).otherwise("value"))["name"].gather(label)
 
 # %% ../nbs/10_record/123_identity.ipynb #5a67ac7e
+def _tell_why(sides: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
+    """Links with `evidence`: how often both were seen together, or who or what joined them and why."""
+    ends = ["key", "value", "other_key", "other_value"]
+    said = decisions.filter(pl.col("action") != "split").select("action", *ends, "why")
+    turned = said.rename(dict(zip(ends, ends[2:] + ends[:2], strict=True))).select(said.columns)
+    said = pl.concat([said, turned]).filter(pl.col("why") != "").unique(["action", *ends], keep="last")
+    action = pl.when(pl.col("n").is_null()).then(pl.lit("merge")).when(pl.col("n") == 0).then(pl.lit("link"))
+    words = pl.col("action").replace_strict({"merge": "merged by hand", "link": "probably one person"}, default=pl.format("seen together on {} events", "n"), return_dtype=pl.String)
+    found = sides.with_columns(action=action).join(said, on=["action", *ends], how="left", maintain_order="left")
+    return found.with_columns(evidence=pl.when(pl.col("why").is_null()).then(words).otherwise(pl.format("{}: {}", words, "why")))
+
+
 @dataclass(frozen=True)
 class _Base:
     """Evidence, rules and decisions: all that identities follow from."""
@@ -82,7 +115,7 @@ class _Base:
 
     @cached_property
     def _graph(self) -> tuple[Graph, list[tuple[int, int]]]:
-        graph = join_values(self.evidence, self.rules)
+        graph = join_values(_add_likely(self.evidence, self.decisions), self.rules)
         return graph, _play(graph, self.evidence.values, self.decisions)
 
     @property
@@ -93,16 +126,16 @@ class _Base:
 
     @cached_property
     def links(self) -> pl.DataFrame:
-        """Every link: `key, value, other_key, other_value, n, first, last, confidence, used, reason, evidence`."""
-        values, (graph, made) = self.evidence.values, self._graph
-        named = values.select("node", "key", "value")
-        reason = pl.Series("reason", REASONS).gather(graph.reason)
-        pairs = self.evidence.pairs.with_columns(reason=reason, evidence=pl.format("seen together on {} events", "n"))
+        """Every link: `key, value, other_key, other_value, n, first, last, confidence, used, reason, evidence`; by likeness `n` is 0, by hand null."""
+        graph, made = self._graph
+        named = self.evidence.values.select("node", "key", "value")
+        pairs = graph.pairs.with_columns(reason=pl.Series("reason", REASONS).gather(graph.reason))
         by_hand = pl.DataFrame({"a": [a for a, _ in made], "b": [b for _, b in made]}, schema={"a": pl.UInt32, "b": pl.UInt32})
-        pairs = pl.concat([pairs, by_hand.with_columns(confidence=pl.lit(1.0), reason=pl.lit(""), evidence=pl.lit("merged by hand"))], how="diagonal")
+        pairs = pl.concat([pairs, by_hand.with_columns(confidence=pl.lit(1.0), reason=pl.lit(""))], how="diagonal")
         sides = pairs.join(named, left_on="a", right_on="node", maintain_order="left").join(named.rename({"key": "other_key", "value": "other_value"}), left_on="b", right_on="node", maintain_order="left")
         used = pl.col("reason") == ""
-        return sides.select("key", "value", "other_key", "other_value", "n", "first", "last", "confidence", used=used, reason=pl.when(~used).then("reason"), evidence="evidence")
+        told = _tell_why(sides, self.decisions)
+        return told.select("key", "value", "other_key", "other_value", "n", "first", "last", "confidence", used=used, reason=pl.when(~used).then("reason"), evidence="evidence")
 
 # %% ../nbs/10_record/123_identity.ipynb #bf3cb44f
 class _Told(_Base):
@@ -208,16 +241,17 @@ class Identities(_KnownAt):
         """Take a value out of its customer, together with others that go along. Raises `SettingError` for an unknown value."""
         (key, text), *others = (self._pair(one) for one in (value, *together))
         along: list[tuple[str | None, str | None]] = [*others] or [(None, None)]
-        rows: list[tuple[object, ...]] = [(at, "split", key, text, other, also, why) for other, also in along]
+        rows: list[tuple[object, ...]] = [(at, "split", key, text, other, also, why, None) for other, also in along]
         return self._decide(rows)
 
     def merge(self, value: Value, other: Value, *, at: datetime, why: str = "") -> "Identities":
         """Make the customers of two values one, whatever the rules say. Raises `SettingError` for an unknown value."""
-        return self._decide([(at, "merge", *self._pair(value), *self._pair(other), why)])
+        return self._decide([(at, "merge", *self._pair(value), *self._pair(other), why, None)])
 
     def replay(self, decisions: pl.DataFrame) -> "Identities":
         """The same evidence with another list of decisions, carried out in the order of their times."""
-        return Identities(self.evidence, self.rules, decisions.select(DECISIONS.names()).cast(DECISIONS).sort("at", maintain_order=True))
+        given = decisions if "probability" in decisions.columns else decisions.with_columns(probability=pl.lit(None, pl.Float64))
+        return Identities(self.evidence, self.rules, given.select(DECISIONS.names()).cast(DECISIONS).sort("at", maintain_order=True))
 
     def _pair(self, value: Value) -> tuple[str, str]:
         row = self.evidence.values.row(_find_node(self.evidence.values, value), named=True)

@@ -43,8 +43,8 @@ def guess_logins(keys: Sequence[str]) -> tuple[str, ...]:
     return tuple(key for key in keys if _LOGIN.match(key))
 
 # %% ../nbs/10_record/122_joining.ipynb #a99c53d0
-REASONS = ("", "ignored value", "shared value", "one customer each", "cluster too large", "seen once only", "split by hand")
-_USED, _IGNORED, _SHARED, _CONTRADICTS, _LARGE, _WEAK, SPLIT = range(7)
+REASONS = ("", "ignored value", "shared value", "one customer each", "cluster too large", "seen once only", "split by hand", "likeness only")
+_USED, _IGNORED, _SHARED, _CONTRADICTS, _LARGE, _WEAK, SPLIT, _LIKENESS = range(8)
 
 # %% ../nbs/10_record/122_joining.ipynb #26defacd
 class Graph:
@@ -56,8 +56,7 @@ class Graph:
         self.key = _codes(evidence.values["key"], evidence.keys)
         self.exclusive = [place for place, key in enumerate(evidence.keys) if key in rules.one_per_customer] if rules.level != "loose" else []
         self.a, self.b = (evidence.pairs[side].to_numpy().astype(np.int64) for side in ("a", "b"))
-        order = evidence.pairs.with_row_index("at").sort(["confidence", "n", "first", "a", "b"], descending=[True, True, False, False, False])
-        self.order: Ints = order["at"].to_numpy().astype(np.int64)
+        self.pairs, self.likely = evidence.pairs, (evidence.pairs["n"] == 0).to_numpy()
         self.reason = np.zeros(len(self.a), dtype=np.int64)
         self.blocked = np.zeros(self.size, dtype=np.int64)  # values that name nobody, with the reason
 
@@ -72,8 +71,15 @@ class Graph:
 
     def partners(self, place: int) -> Ints:
         """How many values of a key each node is seen with."""
-        sides = [(self.a, self.b), (self.b, self.a)]
+        a, b = self.a[~self.likely], self.b[~self.likely]
+        sides = [(a, b), (b, a)]
         return np.asarray(sum(np.bincount(one[self.key[other] == place], minlength=self.size) for one, other in sides), dtype=np.int64)
+
+    def surest_first(self, which: Flags) -> Ints:
+        """The places of some pairs, those that were seen before those that are likely."""
+        chosen = self.pairs.with_row_index("at").filter(pl.Series(which)).with_columns(likely=pl.col("n") == 0)
+        down = [False, True, True, False, False, False]
+        return chosen.sort(["likely", "confidence", "n", "first", "a", "b"], descending=down)["at"].to_numpy().astype(np.int64)
 
     def components(self, extra: Sequence[tuple[int, int]] = ()) -> Ints:
         """The number of each node's cluster, over the pairs that are used."""
@@ -120,37 +126,39 @@ def _block_hubs(graph: Graph) -> None:
 class _Chains:
     """Clusters that grow link by link (union-find), each with its size and its logins."""
 
-    def __init__(self, graph: Graph):
-        self.graph = graph
-        self.parent: dict[int, int] = {}
-        self.count: dict[int, int] = {}
-        self.logins: dict[int, dict[int, int]] = {}
+    def __init__(self, graph: Graph, nodes: Ints):
+        self.limit, self.place = graph.limit, graph.key[nodes].tolist()
+        self.parent, self.count = list(range(len(nodes))), [1] * len(nodes)
+        exclusive = np.isin(graph.key[nodes], graph.exclusive).tolist()
+        self.logins: list[dict[int, frozenset[int]] | None] = [{place: frozenset((at,))} if own else None for at, (place, own) in enumerate(zip(self.place, exclusive, strict=True))]
 
     def find(self, node: int) -> int:
         """The cluster of a node."""
-        if node not in self.parent:
-            place = int(self.graph.key[node])
-            self.parent[node], self.count[node] = node, 1
-            self.logins[node] = {place: node} if place in self.graph.exclusive else {}
-        while self.parent[node] != node:
-            self.parent[node] = self.parent[self.parent[node]]
-            node = self.parent[node]
+        parent = self.parent
+        while parent[node] != node:
+            parent[node] = node = parent[parent[node]]
         return node
 
-    def join(self, a: int, b: int) -> int:
+    def join(self, one: int, other: int, likely: bool) -> int:
         """Join two nodes' clusters, or say why not."""
-        a, b = self.find(a), self.find(b)
+        a, b = self.find(one), self.find(other)
         if a == b:
             return _USED
-        mine, other = self.logins[a], self.logins[b]
-        if any(mine[place] != other[place] for place in mine.keys() & other.keys()):
-            return _CONTRADICTS
-        if self.count[a] + self.count[b] > self.graph.limit:
+        mine, theirs = self.logins[a], self.logins[b]
+        if mine and theirs:
+            own = self.place[one] if likely else -1
+            if any(mine[place] != theirs[place] for place in mine.keys() & theirs.keys() if place != own):
+                return _CONTRADICTS
+        if self.count[a] + self.count[b] > self.limit:
             return _LARGE
         if self.count[a] < self.count[b]:
             a, b = b, a
-        self.parent[b], self.logins[a] = a, mine | other
+        self.parent[b] = a
         self.count[a] += self.count[b]
+        if mine and theirs:
+            self.logins[a] = mine | theirs | {place: mine[place] | theirs[place] for place in mine.keys() & theirs.keys()}
+        else:
+            self.logins[a] = mine or theirs
         return _USED
 
 # %% ../nbs/10_record/122_joining.ipynb #bbdd1a31
@@ -160,10 +168,10 @@ def _break_chains(graph: Graph) -> None:
     out_of_order = np.bincount(label, minlength=1) > graph.limit
     for place in graph.exclusive:
         out_of_order |= np.bincount(label[graph.key == place], minlength=len(out_of_order)) > 1
-    chains = _Chains(graph)
-    again = graph.order[(out_of_order[label[graph.a]] & (graph.reason == _USED))[graph.order]] if len(graph.a) else graph.order
-    for at in again.tolist():
-        graph.reason[at] = chains.join(int(graph.a[at]), int(graph.b[at]))
+    again = graph.surest_first(out_of_order[label[graph.a]] & (graph.reason == _USED)) if len(graph.a) else np.zeros(0, dtype=np.int64)
+    nodes, ends = np.unique(np.concatenate([graph.a[again], graph.b[again]]), return_inverse=True)
+    chains, (a, b) = _Chains(graph, nodes), ends.reshape(2, -1).tolist()
+    graph.reason[again] = [chains.join(*link) for link in zip(a, b, graph.likely[again].tolist(), strict=True)]
 
 # %% ../nbs/10_record/122_joining.ipynb #6003e4da
 def join_values(
@@ -174,6 +182,7 @@ def join_values(
     graph = Graph(evidence, rules)
     _block_ignored(graph, evidence)
     if rules.level == "strict":
+        graph.refuse(graph.likely, _LIKENESS)
         graph.refuse(evidence.pairs["confidence"].to_numpy() < _STRICT_CONFIDENCE, _WEAK)
     _block_shared(graph)
     _block_hubs(graph)

@@ -76,7 +76,7 @@ def _gather_pairs(numbered: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     empty = pl.Schema({"a": pl.UInt32(), "b": pl.UInt32(), "n": pl.UInt32(), "first": UTC, "last": UTC, "confidence": pl.Float64()})
     return pl.concat(made).sort("a", "b") if made else pl.DataFrame(schema=empty)
 
-
+# %% ../nbs/10_record/121_evidence.ipynb #c38f8f4a
 def gather_evidence(
     events: pl.DataFrame | pl.LazyFrame,  # columns of the keys, and `timestamp`
     keys: Sequence[str],  # columns with identifiers; any order

@@ -46,7 +46,7 @@ def _find_node(values: pl.DataFrame, value: Value) -> int:
         raise SettingError("identities", fault, "Give the key with the value, as ('cookie', 'the value').")
     return int(found["node"].item())
 
-
+# %% ../nbs/10_record/123_identity.ipynb #1e6ecd0e
 def _play(graph: Graph, values: pl.DataFrame, decisions: pl.DataFrame) -> list[tuple[int, int]]:
     """Carry out decisions in their order on the links; gives the links that were made by hand."""
     made: list[tuple[int, int]] = []
@@ -104,7 +104,7 @@ def _tell_why(sides: pl.DataFrame, decisions: pl.DataFrame) -> pl.DataFrame:
     found = sides.with_columns(action=action).join(said, on=["action", *ends], how="left", maintain_order="left")
     return found.with_columns(evidence=pl.when(pl.col("why").is_null()).then(words).otherwise(pl.format("{}: {}", words, "why")))
 
-
+# %% ../nbs/10_record/123_identity.ipynb #5a67ac7f
 @dataclass(frozen=True)
 class _Base:
     """Evidence, rules and decisions: all that identities follow from."""

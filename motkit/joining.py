@@ -71,22 +71,16 @@ class Graph:
 
     def partners(self, place: int) -> Ints:
         """How many values of a key each node is seen with."""
-        a, b = self.a[~self.likely], self.b[~self.likely]
-        sides = [(a, b), (b, a)]
+        seen = self.a[~self.likely], self.b[~self.likely]
+        sides = [seen, seen[::-1]]
         return np.asarray(sum(np.bincount(one[self.key[other] == place], minlength=self.size) for one, other in sides), dtype=np.int64)
-
-    def surest_first(self, which: Flags) -> Ints:
-        """The places of some pairs, those that were seen before those that are likely."""
-        chosen = self.pairs.with_row_index("at").filter(pl.Series(which)).with_columns(likely=pl.col("n") == 0)
-        down = [False, True, True, False, False, False]
-        return chosen.sort(["likely", "confidence", "n", "first", "a", "b"], descending=down)["at"].to_numpy().astype(np.int64)
 
     def components(self, extra: Sequence[tuple[int, int]] = ()) -> Ints:
         """The number of each node's cluster, over the pairs that are used."""
         used = self.reason == _USED
         more = np.array(extra, dtype=np.int64).reshape(-1, 2)
-        a, b = np.concatenate([self.a[used], more[:, 0]]), np.concatenate([self.b[used], more[:, 1]])
-        links = coo_array((np.ones(len(a), dtype=bool), (a, b)), shape=(self.size, self.size))
+        ends = np.concatenate([self.a[used], more[:, 0]]), np.concatenate([self.b[used], more[:, 1]])
+        links = coo_array((np.ones(len(ends[0]), dtype=bool), ends), shape=(self.size, self.size))
         return np.asarray(connected_components(links, directed=False)[1], dtype=np.int64)
 
 # %% ../nbs/10_record/122_joining.ipynb #c40da6c0
@@ -162,13 +156,20 @@ class _Chains:
         return _USED
 
 # %% ../nbs/10_record/122_joining.ipynb #bbdd1a31
+def _surest_first(graph: Graph, which: Flags) -> Ints:
+    """The places of some pairs, those that were seen before those that are likely."""
+    chosen = graph.pairs.with_row_index("at").filter(pl.Series(which))
+    order = [pl.col("n") == 0, -pl.col("confidence"), -pl.col("n").cast(pl.Int64), "first", "a", "b"]
+    return chosen.sort(order)["at"].to_numpy().astype(np.int64)
+
+
 def _break_chains(graph: Graph) -> None:
     """Take the links of clusters that are out of order again, the surest first."""
     label = graph.components()
     out_of_order = np.bincount(label, minlength=1) > graph.limit
     for place in graph.exclusive:
         out_of_order |= np.bincount(label[graph.key == place], minlength=len(out_of_order)) > 1
-    again = graph.surest_first(out_of_order[label[graph.a]] & (graph.reason == _USED)) if len(graph.a) else np.zeros(0, dtype=np.int64)
+    again = _surest_first(graph, out_of_order[label[graph.a]] & (graph.reason == _USED)) if len(graph.a) else np.zeros(0, dtype=np.int64)
     nodes, ends = np.unique(np.concatenate([graph.a[again], graph.b[again]]), return_inverse=True)
     chains, (a, b) = _Chains(graph, nodes), ends.reshape(2, -1).tolist()
     graph.reason[again] = [chains.join(*link) for link in zip(a, b, graph.likely[again].tolist(), strict=True)]

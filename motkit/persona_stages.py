@@ -12,13 +12,14 @@ import polars as pl
 
 from .customers import BEHAVIOUR, PROFILE, CustomerTable, customer_table
 from .errors import DesignError, StatisticalWarning
-from .persona_cards import audit_personas, persona_examples, persona_habits, persona_map, persona_rates, persona_signifiers, read_persona_names
+from .persona_cards import audit_personas, check_signifiers, persona_examples, persona_habits, persona_map, persona_rates, read_persona_names
 from .persona_drift import follow_personas, memory_text, read_memory, remember
 from .personas import Personas, build_personas
 from .workbench import Bench, Stage, Tables, match_events
 
 # %% ../nbs/65_study/642_persona_stages.ipynb #11638ff3
 _STARTS = 5  # of a fit; the study refits some hundred times
+_EARLY_VISITS = 3  # in which a persona is to be recognised
 
 
 def _let_in(entries: tuple[str, ...]) -> dict[str, str]:
@@ -94,7 +95,7 @@ def _make_personas(bench: Bench) -> Tables:
         "persona_choice": personas.tried,
         "persona_traits": personas.traits,
         "persona_map": persona_map(personas),
-        "persona_signifiers": persona_signifiers(own, who, confidence=study.confidence),
+        "persona_signifiers": check_signifiers(own, who, _EARLY_VISITS, confidence=study.confidence, seed=study.seed),
         "persona_habits": persona_habits(own, who),
         "persona_examples": persona_examples(personas, seed=study.seed),
         "persona_columns": personas.provenance,

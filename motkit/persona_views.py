@@ -168,11 +168,12 @@ def _habit(habits: pl.DataFrame, persona: str, habit: str, most: int, least: int
 
 
 def _signs(study: StudyTables, persona: str, most: int = 3) -> str:
-    """Events of the first visit that point to a persona."""
+    """Events of the first visits that point to a persona, as customers say who did not help to find them."""
     signs = _read(study, "persona_signifiers")
     if not signs.height:
         return ""
-    own = signs.filter(pl.col("persona") == persona, pl.col("log_odds") > 0.2, pl.col("n") >= min_cell_of(study)).head(most)
+    signs = signs.filter("holds") if "holds" in signs.columns else signs
+    own = signs.filter(pl.col("persona") == persona, pl.col("log_odds") > 0, pl.col("n") >= min_cell_of(study)).head(most)
     return ", ".join(f"{say_name(event)} ({say_interval(share, low, high)} of those who do it are of this persona)" for event, share, low, high in own.select("event", "share", "ci_low", "ci_high").rows())
 
 
@@ -232,7 +233,7 @@ def persona_card(
         "stability": card["badge"] + (f", overlap {card['overlap']:.2f}" if card["overlap"] is not None else ""),
         "is": "; ".join(card["is_"]),
         "is not": "; ".join(card["is_not"]),
-        "to recognise at the first visit": _signs(study, own),
+        "to recognise in the first visits": _signs(study, own),
         "channels": _habit(habits, own, "channel", 3, least),
         "hours (UTC)": _habit(habits, own, "hour", 3, least),
         "typical visits": _habit(habits, own, "path", 3, least),
@@ -242,7 +243,7 @@ def persona_card(
     }
     table = pl.DataFrame([(about, what) for about, what in lines.items() if what], schema=none.schema, orient="row")
     sentence = f"{card['name']}: {say_share(card['share'])} of customers, {card['badge']}."
-    return View("persona_card", f"Persona {own}", sentence, table, join_sentences(_rests_on(study), f"Spans are the {interval_name(study)}. The example is drawn from the model; it is no customer."))
+    return View("persona_card", f"Persona {own}", sentence, table, join_sentences(_rests_on(study), f"Spans are the {interval_name(study)}. Signs are told by customers that did not help to find them. The example is drawn from the model; it is no customer."))
 
 # %% ../nbs/70_show/711_persona_views.ipynb #15028b2a
 def persona_promises(

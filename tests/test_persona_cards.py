@@ -12,6 +12,7 @@ import pytest
 from motkit.errors import DesignError, SchemaError, SourceError
 from motkit.persona_cards import (
     audit_personas,
+    check_signifiers,
     persona_examples,
     persona_habits,
     persona_rates,
@@ -219,3 +220,24 @@ def test_a_match_is_the_best_of_all_pairings() -> None:
     match = match_personas(remember(planted()), build_personas(plant_customers(2000, 3, "easy").table, 4, NUMBERS, WORDS, starts=4, resamples=0))
     assert sorted(match["was"]) == ["P1", "P2", "P3", "P4"]
     assert (match["verdict"] == "same").all()
+
+
+def test_signs_hold_for_customers_that_did_not_find_them_and_chance_finds_none() -> None:
+    personas = planted()
+    log = log_of(personas)
+    tried = check_signifiers(log, personas.assignments)
+    assert tried.filter("holds", pl.col("persona") == "P1")["event"].to_list() == ["search"]
+    assert "search" not in tried.filter("holds", pl.col("persona") != "P1")["event"].to_list()
+    again = check_signifiers(log.sample(fraction=1, shuffle=True, seed=2), personas.assignments.sample(fraction=1, shuffle=True, seed=3))
+    assert again.equals(tried)
+    half = tried.row(by_predicate=(pl.col("persona") == "P1") & (pl.col("event") == "search"), named=True)
+    whole = persona_signifiers(log, personas.assignments).row(by_predicate=(pl.col("persona") == "P1") & (pl.col("event") == "search"), named=True)
+    assert half["n_event"] < 0.6 * whole["n_event"]
+    assert half["share"] == pytest.approx(whole["share"], abs=0.06)
+    held = [check_signifiers(log, shuffled(personas.assignments, seed))["holds"].sum() for seed in range(30)]
+    assert np.mean([count > 0 for count in held]) <= 0.1 + 2 * np.sqrt(0.1 * 0.9 / 30)  # false signs one in ten
+
+
+def shuffled(assignments: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Personas dealt to customers at random."""
+    return assignments.with_columns(persona=pl.Series(np.random.default_rng(seed).permutation(assignments["persona"].to_numpy())))

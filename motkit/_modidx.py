@@ -2387,6 +2387,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                            'motkit/persona_cards.py'),
                                       'motkit.persona_cards.audit_personas': ( '30_loyalty/persona_cards.html#audit_personas',
                                                                                'motkit/persona_cards.py'),
+                                      'motkit.persona_cards.check_signifiers': ( '30_loyalty/persona_cards.html#check_signifiers',
+                                                                                 'motkit/persona_cards.py'),
                                       'motkit.persona_cards.persona_examples': ( '30_loyalty/persona_cards.html#persona_examples',
                                                                                  'motkit/persona_cards.py'),
                                       'motkit.persona_cards.persona_habits': ( '30_loyalty/persona_cards.html#persona_habits',

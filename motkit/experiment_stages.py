@@ -6,6 +6,7 @@
 __all__ = ['FEW', 'EXPERIMENT_STAGES']
 
 # %% ../nbs/65_study/646_experiment_stages.ipynb #8080ec7d
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -20,22 +21,31 @@ from .uplift_models import uplift
 from .workbench import Bench, Stage, Tables, match_events
 
 # %% ../nbs/65_study/646_experiment_stages.ipynb #ecb06c62
-def _read_shares(bench: Bench) -> dict[str, float] | None:
-    """The meant shares of the arms, from 'control=1, mail=1'. Raises `DesignError`."""
-    shares = {}
-    for part in bench.settings.experiments.shares:
-        name, _, number = part.partition("=")
+def _read_numbers(parts: Sequence[str], setting: str, hint: str) -> dict[str, float | None]:
+    """Names with their numbers, from 'control=1, mail=1'; None for a name alone. Raises `DesignError`."""
+    found: dict[str, float | None] = {}
+    for part in parts:
+        name, equals, number = part.partition("=")
         try:
-            shares[name.strip()] = float(number)
+            found[name.strip()] = float(number) if equals else None
         except ValueError:
-            raise DesignError("[experiments] shares", f"{part!r} is no share", "Write, for instance: control=1, mail=1.") from None
-    return shares or None
+            raise DesignError(f"[experiments] {setting}", f"{part!r} has no number", hint) from None
+    return found
+
+
+def _read_shares(bench: Bench) -> dict[str, float] | None:
+    """The meant shares of the arms. Raises `DesignError`."""
+    hint = "Write, for instance: control=1, mail=1."
+    found = _read_numbers(bench.settings.experiments.shares, "shares", hint)
+    if lacking := [name for name, share in found.items() if share is None]:
+        raise DesignError("[experiments] shares", [f"{name!r} has no share" for name in lacking], hint)
+    return {name: share for name, share in found.items() if share is not None} or None
 
 
 def _profiles(bench: Bench) -> pl.DataFrame:
     """One row per customer with the columns that the settings name. Raises `DesignError` for those that are not there."""
     chosen = bench.settings.experiments
-    wanted = [name for name in (chosen.arm, chosen.cluster, chosen.covariate, chosen.cap, *chosen.features) if name]
+    wanted = [name for name in (chosen.arm, chosen.cluster, chosen.covariate, chosen.cap, chosen.outcome_column, *chosen.features) if name]
     known = bench.scan("profiles").collect() if "profiles" in bench.tables() else pl.DataFrame(schema={"customer_id": pl.String})
     if missing := [name for name in dict.fromkeys(wanted) if name not in known.columns]:
         raise DesignError("[experiments]", f"profiles have no {missing}", f"They have {known.columns}; give profiles with the study.")
@@ -60,6 +70,16 @@ def _named(bench: Bench, name: str) -> tuple[str, ...]:
     return match_events(getattr(bench.settings.experiments, name), bench.store.known_events, f"[experiments] {name}") or ()
 
 
+def _also(bench: Bench) -> dict[str, float | None]:
+    """Further outcomes of contacts and what one is worth, if that is known. Raises `DesignError`."""
+    return _read_numbers(bench.settings.experiments.also, "also", "Write, for instance: opt_out=-5, complaint=-20.")
+
+
+def _also_events(bench: Bench) -> dict[str, list[str]]:
+    """The events of each further outcome. Raises `DesignError` for events that the log does not have."""
+    return {name: list(match_events((name,), bench.store.known_events, "[experiments] also") or ()) for name in _also(bench)}
+
+
 def _starts(bench: Bench, log: pl.LazyFrame) -> pl.DataFrame:
     """When each customer's clock starts."""
     onboarding = bench.settings.onboarding
@@ -71,30 +91,47 @@ def _starts(bench: Bench, log: pl.LazyFrame) -> pl.DataFrame:
 def _within(bench: Bench, log: pl.LazyFrame, starts: pl.DataFrame) -> pl.DataFrame:
     """For each customer with a start: outcomes, their value, the first one's day, and contacts within the window."""
     window = timedelta(days=bench.settings.experiments.outcome_within_days)
-    outcome, contacts = _named(bench, "outcome"), _named(bench, "contacts")
-    rows = log.filter(pl.col("event").is_in([*outcome, *contacts])).join(starts.lazy(), on="customer_id")
+    outcome, contacts, also = _named(bench, "outcome"), _named(bench, "contacts"), _also_events(bench)
+    rows = log.filter(pl.col("event").is_in([*outcome, *contacts, *(event for events in also.values() for event in events)])).join(starts.lazy(), on="customer_id")
     rows = rows.filter((pl.col("timestamp") > pl.col("start")) & (pl.col("timestamp") <= pl.col("start") + window))
     is_outcome, is_contact = (pl.col("event").is_in(list(names)) for names in (outcome, contacts))
     first = (pl.col("timestamp") - pl.col("start")).filter(is_outcome).min().dt.total_microseconds() / 86_400_000_000
-    made = rows.group_by("customer_id").agg(times=is_outcome.sum(), worth=pl.col("value").filter(is_outcome).sum(), days=first, contacts=is_contact.sum())
+    made = rows.group_by("customer_id").agg(times=is_outcome.sum(), worth=pl.col("value").filter(is_outcome).sum(), days=first, contacts=is_contact.sum(), **{f"also {name}": pl.col("event").is_in(events).any() for name, events in also.items()})
     return starts.join(made.collect(engine="streaming"), on="customer_id", how="left", maintain_order="left")
 
 # %% ../nbs/65_study/646_experiment_stages.ipynb #903d8adc
+def _is_asked(bench: Bench) -> bool:
+    """Whether the settings name an outcome."""
+    return bool(bench.settings.experiments.outcome or bench.settings.experiments.outcome_column)
+
+
+def _of_column(bench: Bench, table: pl.DataFrame) -> pl.DataFrame:
+    """The customers with the outcome of their column; whoever has none there was not followed. Raises `DesignError`."""
+    name, kind = bench.settings.experiments.outcome_column, bench.settings.experiments.kind
+    if kind == "time" or not (table.schema[name].is_numeric() or table.schema[name] == pl.Boolean):
+        raise DesignError("[experiments] outcome_column", f"{name!r} is {table.schema[name]}, and kind = {kind}", "Name a column of numbers or of true and false, for rate, count or mean.")
+    return table.with_columns(outcome=pl.col(name).cast(pl.Float64), whole=pl.col(name).is_not_null())
+
+
+def _of_events(bench: Bench, table: pl.DataFrame) -> pl.DataFrame:
+    """The customers with the outcome of events, and whether the whole window was watched."""
+    chosen, times, day = bench.settings.experiments, pl.col("times").fill_null(0), pl.lit(bench.settings.experiments.outcome_within_days)
+    seen = (pl.lit(bench.as_of) - pl.col("start")).dt.total_microseconds() / 86_400_000_000
+    outcome = {"rate": times.clip(0, 1), "count": times, "mean": pl.col("worth").fill_null(0.0), "time": times.clip(0, 1)}[chosen.kind]
+    whole = pl.col("start").is_not_null() & (pl.lit(chosen.kind == "time") | (seen >= day))
+    return table.with_columns(outcome=outcome.cast(pl.Float64), days=pl.coalesce("days", pl.min_horizontal(seen, day)), whole=whole)
+
+
 def _make_followed(bench: Bench) -> Tables:
     """Every customer with an arm or a start, what came within the window, and whether all of it was watched."""
-    chosen = bench.settings.experiments
-    if not chosen.outcome:
+    if not _is_asked(bench):
         return {}
     known = bench.store.add_ids(bench.store.events.filter(pl.col("timestamp") <= bench.as_of)).select("customer_id", "timestamp", pl.col("event").cast(pl.String), "value")
     followed = _within(bench, known, _starts(bench, known))
     people = _deal(bench, bench.store.customers.select("customer_id").collect().join(_profiles(bench), on="customer_id", how="full", coalesce=True))
     table = people.join(followed, on="customer_id", how="left").sort("customer_id")
-    times, day = pl.col("times").fill_null(0), pl.lit(chosen.outcome_within_days)
-    seen = (pl.lit(bench.as_of) - pl.col("start")).dt.total_microseconds() / 86_400_000_000
-    outcome = {"rate": times.clip(0, 1), "count": times, "mean": pl.col("worth").fill_null(0.0), "time": times.clip(0, 1)}[chosen.kind]
-    table = table.with_columns(outcome=outcome.cast(pl.Float64), days=pl.coalesce("days", pl.min_horizontal(seen, day)), contacts=pl.col("contacts").fill_null(0).cast(pl.Int64))
-    whole = pl.col("start").is_not_null() & (pl.lit(chosen.kind == "time") | (seen >= day))
-    return {"followed_arms": table.with_columns(whole=whole).drop("times", "worth")}
+    table = (_of_column if bench.settings.experiments.outcome_column else _of_events)(bench, table)
+    return {"followed_arms": table.with_columns(pl.col("contacts").fill_null(0).cast(pl.Int64), pl.col("^also .*$").fill_null(False)).drop("times", "worth")}
 
 # %% ../nbs/65_study/646_experiment_stages.ipynb #2dd9b951
 def _counted(bench: Bench) -> pl.DataFrame | None:
@@ -104,14 +141,23 @@ def _counted(bench: Bench) -> pl.DataFrame | None:
     return bench.scan("followed_arms").filter("whole").collect()
 
 
+def _describe(bench: Bench) -> dict[str, Any]:
+    """What the outcome is, and within how many days; None where a column says it."""
+    chosen = bench.settings.experiments
+    if chosen.outcome_column:
+        return {"outcome": chosen.outcome_column, "within_days": None}
+    return {"outcome": ", ".join(chosen.outcome), "within_days": chosen.outcome_within_days}
+
+
 def _sum_up(bench: Bench, found: Comparison, everybody: pl.DataFrame) -> pl.DataFrame:
     """The gate, the reading, and who was left out, as one row."""
     chosen, dealt = bench.settings.experiments, pl.col("arm").is_not_null()
-    left = everybody.select(no_arm=(~dealt).sum(), no_start=(dealt & pl.col("start").is_null()).sum(), not_followed=(dealt & pl.col("start").is_not_null() & ~pl.col("whole")).sum())
-    row: dict[str, Any] = {"control": found.control, "kind": found.kind, "outcome": ", ".join(chosen.outcome), "within_days": chosen.outcome_within_days}
+    begun = pl.lit(True) if chosen.outcome_column else pl.col("start").is_not_null()
+    left = everybody.select(no_arm=(~dealt).sum(), no_start=(dealt & ~begun).sum(), not_followed=(dealt & begun & ~pl.col("whole")).sum())
+    row: dict[str, Any] = {"control": found.control, "kind": found.kind} | _describe(bench)
     row |= {"cluster": chosen.cluster, "covariate": chosen.covariate, "sound": found.sound, "sample_ratio_p": found.sample_ratio_p, "reading": found.reading}
     row |= {"notes": list(found.warnings), "n": int(found.table["n"].sum()), "variance_left": found.variance_left}
-    types: dict[str, Any] = {"notes": pl.List(pl.String), "variance_left": pl.Float64}
+    types: dict[str, Any] = {"notes": pl.List(pl.String), "variance_left": pl.Float64, "within_days": pl.Float64}
     return pl.DataFrame([row], schema_overrides=types).hstack(left.cast(pl.Int64))
 
 
@@ -144,7 +190,10 @@ def _make_uplift(bench: Bench) -> Tables:
     rules, tenths, sums = [], [], []
     for arm in _arms_to_try(rows, chosen.control):
         pair = rows.filter(pl.col("arm").is_in([arm, chosen.control])).with_columns(treated=pl.col("arm") == arm)
-        found = uplift(pair, "treated", "outcome", chosen.features, seed=bench.settings.study.seed, confidence=bench.settings.study.confidence)
+        try:
+            found = uplift(pair, "treated", "outcome", chosen.features, value=chosen.outcome_value, cost=chosen.contact_cost, seed=bench.settings.study.seed, confidence=bench.settings.study.confidence)
+        except MotkitError as error:
+            raise DesignError("who responds", str(error).rstrip("."), "Look at `features` of [experiments].") from None
         name = pl.lit(arm).alias("arm")
         rules.append(found.rules.select(name, pl.all()))
         tenths.append(found.tenths.select(name, pl.all()))
@@ -160,20 +209,32 @@ def _most_contacts(contacts: pl.Series) -> int:
     return int(contacts.sort(descending=True)[min(FEW, contacts.len()) - 1]) if contacts.len() else 0
 
 
+def _outcomes(bench: Bench) -> tuple[dict[str, str], dict[str, float] | None]:
+    """The columns of outcomes with their names, and what one is worth by name; None where nobody has said so."""
+    chosen, also, main = bench.settings.experiments, _also(bench), str(_describe(bench)["outcome"])
+    names = {"outcome": main} | {f"also {name}": name for name in also}
+    worth = {main: chosen.outcome_value} | {name: value for name, value in also.items() if value is not None}
+    return names, worth if len(worth) > 1 or (chosen.outcome_value, chosen.contact_cost) != (1.0, 0.0) else None
+
+
 def _make_frequency(bench: Bench) -> Tables:
-    """The outcome at each cap or number of contacts, and what the next one adds or goes with."""
+    """The outcomes at each cap or number of contacts, and what the next one adds or goes with."""
     chosen, rows = bench.settings.experiments, _counted(bench)
     if rows is None or chosen.kind == "time" or not (chosen.cap or chosen.contacts):
         return {}
-    most = None if chosen.cap else _most_contacts(rows["contacts"])
+    most, (names, worth) = None if chosen.cap else _most_contacts(rows["contacts"]), _outcomes(bench)
     level = pl.col(chosen.cap) if chosen.cap else pl.col("contacts").clip(0, most)
-    table = rows.with_columns(_cap=level.cast(pl.Float64)).filter(pl.col("_cap").is_not_null())
+    beside = {f"_{use}": pl.col(column) for use, column in (("cluster", chosen.cluster), ("before", chosen.covariate)) if column}
+    outcomes = [pl.col(column).alias(name) for column, name in names.items()]
+    table = rows.select(*outcomes, _cap=level.cast(pl.Float64), _contacts="contacts", **beside).filter(pl.col("_cap").is_not_null())
+    asked: dict[str, Any] = {"values": worth, "cost_per_contact": chosen.contact_cost, "contacts": "_contacts" if chosen.contacts else None}
+    asked |= {use[1:]: use for use in beside} | {"confounded_by": chosen.confounded_by, "confidence": bench.settings.study.confidence}
     try:
-        found = frequency_response(table, "_cap", ["outcome"], randomised=bool(chosen.cap), confidence=bench.settings.study.confidence)
+        found = frequency_response(table, "_cap", list(names.values()), randomised=bool(chosen.cap), **asked)
     except MotkitError as error:
         raise DesignError("how often", str(error).rstrip("."), "Look at `cap` and `contacts` of [experiments].") from None
-    row = {"reading": found.reading, "randomised": found.randomised, "n": table.height, "within_days": chosen.outcome_within_days, "most": most}
-    summary = pl.DataFrame([row | {"outcome": ", ".join(chosen.outcome)}], schema_overrides={"most": pl.Int64})
+    row = {"reading": found.reading.replace("(_before)", f"({chosen.covariate})"), "randomised": found.randomised, "n": table.height, "most": most, "best_cap": found.best_cap}
+    summary = pl.DataFrame([row | _describe(bench)], schema_overrides={"most": pl.Int64, "best_cap": pl.Float64, "within_days": pl.Float64})
     return {"frequency": found.table, "frequency_marginal": found.marginal, "frequency_summary": summary}
 
 # %% ../nbs/65_study/646_experiment_stages.ipynb #b6f2bb70

@@ -8,13 +8,14 @@ __all__ = ['SRM_LEVEL', 'SampleRatioWarning', 'sample_ratio_p', 'Comparison', 'c
 # %% ../nbs/60_measure/603_experiments.ipynb #ec0111d6
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
 from scipy.special import chdtrc, ndtr, stdtr, stdtrit
 
 from .arm_sums import Engine, check_arms, remove_before, sum_arms
+from .difference_words import say_more, say_p
 from .differences import compare_restricted_mean
 from .errors import SettingError, StatisticalWarning
 from .intervals import wilson, z_of
@@ -159,39 +160,42 @@ def _say(value: float, kind: str) -> str:
     return f"{100 * value:.2f}%" if kind == "rate" else f"{value:,.4g}{' days' if kind == 'time' else ''}"
 
 
-def _say_row(row: Mapping[str, Any], base: float, control: str, plan: _Plan, several: bool) -> str:
-    """One difference in a sentence."""
-    unit = 100 if plan.kind == "rate" else 1
-    points = " percentage points" if plan.kind == "rate" else " days" if plan.kind == "time" else ""
+def _say_row(row: Mapping[str, Any], base: Mapping[str, Any], plan: _Plan, several: bool) -> str:
+    """One difference in a sentence: how much, how sure, of how many, then p."""
+    unit, words = (100, " percentage points") if plan.kind == "rate" else (1, " days" if plan.kind == "time" else "")
     if row["difference"] is None:
         return f"{row['arm']}: no difference can be told."
-    p = row["p_adjusted"] if several else row["p_value"]
-    sure = f"p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}{', for all comparisons together' if several else ''}"
-    span = f"{unit * row['ci_low']:+.3g} to {unit * row['ci_high']:+.3g}"
+    gap, span = say_more(unit * row["difference"], unit * row["ci_low"], unit * row["ci_high"], words)
+    p = say_p(row["p_adjusted"]) + " for all comparisons together" if several else say_p(row["p_value"])
+    found = "no difference was found: " if row["ci_low"] <= 0 <= row["ci_high"] else ""
     return (
-        f"{row['arm']} against {control}: {_say(row['value'], plan.kind)} against {_say(base, plan.kind)}, a difference of "
-        f"{unit * row['difference']:+.3g}{points} ({plan.confidence:.0%} interval {span}; {sure}; n = {row['n']:,})."
+        f"{row['arm']}: {found}{gap} than {base['arm']} ({plan.confidence:.0%} interval {span}; {_say(row['value'], plan.kind)} against "
+        f"{_say(base['value'], plan.kind)}, n = {row['n']:,} and {base['n']:,}); {p}."
     )
 
 # %% ../nbs/60_measure/603_experiments.ipynb #0e301fcf
-def _read(rows: list[dict[str, Any]], control: str, plan: _Plan, srm: float, randomised: bool) -> str:
-    """The comparison in plain words: the gate first."""
+_GATE = (
+    "Do not read the differences: the arms are not as large as they were meant to be ({}), so something took customers "
+    "out of one arm or put them in twice. Find out what, and begin anew."
+)
+
+
+def _read(rows: list[dict[str, Any]], plan: _Plan, srm: float, doubts: Sequence[str] | None) -> str:
+    """The comparison in plain words: the gate first; `doubts` are given where chance did not deal the groups."""
     if srm < SRM_LEVEL:
-        return (
-            f"Do not read the differences: the arms are not as large as they were meant to be (p = {srm:.1g}), so something took customers "
-            "out of one arm or put them in twice. Find out what, and begin anew."
-        )
-    told, base = [], 0.0
-    tested = sum(row.get("p_value") is not None for row in rows)
+        return _GATE.format(say_p(srm))
+    told: list[str] = []
+    base, tested = rows[0], sum(row.get("p_value") is not None for row in rows)
+    outcomes = list(dict.fromkeys(row["outcome"] for row in rows))
     for row in rows:
-        if row["arm"] == control:
-            base = row["value"]
-        else:
-            told.append(_say_row(row, base, control, plan, tested > 1))
-    last = "Everybody who was dealt an arm is counted."
-    if not randomised:
-        last = "Chance did not deal these groups, so the differences are associations: whoever is in a group may differ in other ways."
-    return " ".join([*told, last])
+        if "difference" not in row:
+            base = row
+            continue
+        told.append((f"{row['outcome']}, " if len(outcomes) > 1 else "") + _say_row(row, base, plan, tested > 1))
+    if doubts is None:
+        return " ".join([*told, "Everybody who was dealt an arm is counted."])
+    last = "Confounded: chance did not deal these groups, so the differences are associations, and whoever is in a group may differ in other ways."
+    return " ".join([*told, last, *doubts])
 
 # %% ../nbs/60_measure/603_experiments.ipynb #a34408e2
 def _rows_of(rows: pl.LazyFrame, arm: str, outcome: str, control: str, cluster: str | None, before: str | None, plan: _Plan) -> tuple[list[dict[str, Any]], float | None]:
@@ -215,6 +219,20 @@ def _find_notes(rows: list[dict[str, Any]], kind: str, clusters: int | None) -> 
     if clusters is not None and clusters < 30:
         notes.append(f"only {clusters} clusters in the smallest arm; the interval is too narrow")
     return notes
+
+# %% ../nbs/60_measure/603_experiments.ipynb #a34408e3
+def _find_doubts(rows: pl.LazyFrame, arm: str, control: str, cluster: str | None, before: str | None, plan: _Plan, reasons: Sequence[str]) -> list[str]:
+    """Why groups that chance did not deal are no fair comparison: known reasons, and how they differed before."""
+    told = [f"Known reasons: {'; '.join(reasons)}."] if reasons else []
+    if before is None:
+        return told
+    same = replace(plan, kind="mean", exact=False, any_time_effect=None, z_limit=None)
+    known = rows.filter(pl.col(before).is_not_null()).with_columns(pl.col(before).cast(pl.Float64))
+    for row in _rows_of(known, arm, before, control, cluster, None, same)[0]:
+        if "difference" in row and not row["ci_low"] <= 0 <= row["ci_high"]:
+            gap, span = say_more(row["difference"], row["ci_low"], row["ci_high"])
+            told.append(f"Already before ({before}) {row['arm']} had {gap} than {control} ({plan.confidence:.0%} interval {span}).")
+    return told
 
 # %% ../nbs/60_measure/603_experiments.ipynb #87214845
 def _check_question(kind: str, outcome: Any, horizon: float | None, confidence: float, cluster: str | None, before: str | None) -> None:
@@ -257,6 +275,7 @@ def compare_arms(
     any_time_effect: float | None = None,  # the effect expected, if looks are not planned: intervals that hold at any time
     z_limit: float | None = None,  # of the present look, if looks are planned (`motkit.looks.plan_looks`)
     randomised: bool = True,  # whether chance dealt the arms
+    confounded_by: Sequence[str] = (),  # why groups that chance did not deal differ, in words
 ) -> Comparison:
     """Compare arms with the control arm by intention to treat: gate, difference, ratio, then p.
 
@@ -267,12 +286,12 @@ def compare_arms(
     engine: Engine = "in-memory" if isinstance(table, pl.DataFrame) else "streaming"
     rows = check_arms(table.lazy(), arm, names, control, engine)
     plan = _Plan(kind, confidence, cluster is None and covariate is None, any_time_effect, z_limit, engine)
-    return _answer(rows, arm, names, control, plan, (cluster, covariate, horizon_days, shares, randomised))
+    return _answer(rows, arm, names, control, plan, (cluster, covariate, horizon_days, shares, None if randomised else confounded_by))
 
 # %% ../nbs/60_measure/603_experiments.ipynb #921c9373
 def _answer(rows: pl.LazyFrame, arm: str, names: list[str], control: str, plan: _Plan, more: tuple[Any, ...]) -> Comparison:
     """Compute every row, adjust, note and read."""
-    cluster, covariate, horizon, shares, randomised = more
+    cluster, covariate, horizon, shares, reasons = more
     made: list[dict[str, Any]] = []
     left, clusters = None, None
     if plan.kind == "time":
@@ -286,8 +305,9 @@ def _answer(rows: pl.LazyFrame, arm: str, names: list[str], control: str, plan: 
         clusters = int(rows.group_by(arm).agg(c=pl.col(cluster).n_unique()).select(pl.col("c").min()).collect(engine=plan.engine).item())
     counts = {row["arm"]: row["n"] for row in made}
     dealt = counts if cluster is None else dict(rows.group_by(arm).agg(pl.col(cluster).n_unique()).collect(engine=plan.engine).rows())
-    srm = sample_ratio_p(dealt, shares) if randomised else 1.0
-    notes = _find_notes(made, plan.kind, clusters) + ([f"arms are uneven beyond chance (p = {srm:.1g})"] if srm < SRM_LEVEL else [])
-    reading = _read(_adjust(made), control, plan, srm, randomised)
+    srm = sample_ratio_p(dealt, shares) if reasons is None else 1.0
+    notes = _find_notes(made, plan.kind, clusters) + ([f"arms are uneven beyond chance ({say_p(srm)})"] if srm < SRM_LEVEL else [])
+    doubts = None if reasons is None else _find_doubts(rows, arm, control, cluster, covariate, plan, reasons)
+    reading = _read(_adjust(made), plan, srm, doubts)
     table = pl.DataFrame([{name: row.get(name) for name in _COLUMNS} for row in made], schema=_TYPES)
-    return Comparison(table, control, plan.kind, srm, plan.confidence, left, randomised, tuple(notes), reading)
+    return Comparison(table, control, plan.kind, srm, plan.confidence, left, reasons is None, tuple(notes), reading)

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtri
 
 from .arm_sums import check_arms, sum_arms
+from .difference_words import say_more
 from .errors import SchemaError
+from .intervals import z_of
 
 # %% ../nbs/60_measure/605_frequency.ipynb #5e3df8af
 @dataclass(frozen=True, repr=False)
@@ -57,6 +58,16 @@ def _levels(rows: pl.LazyFrame, cap: str, outcome: str, cluster: str | None, z: 
     ]  # fmt: skip
 
 # %% ../nbs/60_measure/605_frequency.ipynb #33ab9dc2
+_STEPS: dict[str, Any] = dict.fromkeys(("outcome", "from_cap", "to_cap", "per_contact", "ci_low", "ci_high"), pl.Float64) | {"outcome": pl.String}
+
+
+def _all_levels(table: pl.DataFrame, cap: str, names: Sequence[str], cluster: str | None, z: float) -> dict[str, list[dict[str, Any]]]:
+    """The means at each cap, by outcome. Raises `SchemaError`, `DesignError`."""
+    lowest = str(table.select(pl.col(cap).cast(pl.Float64).min().cast(pl.String)).item())
+    rows = check_arms(table.lazy().with_columns(pl.col(cap).cast(pl.Float64)), cap, names, lowest, "in-memory")
+    return {name: _levels(rows, cap, name, cluster, z) for name in names}
+
+
 def _steps(levels: list[dict[str, Any]], z: float) -> list[dict[str, Any]]:
     """What one more contact adds between a cap and the next."""
     rows = []
@@ -87,34 +98,62 @@ def frequency_response(
     cluster: str | None = None,
     randomised: bool = True,  # whether chance dealt the caps
     confidence: float = 0.95,
+    before: str | None = None,  # column: a number from before the contacts, which says how those with many of them differed
+    confounded_by: Sequence[str] = (),  # why customers with more contacts differ, in words, where chance did not deal the caps
 ) -> FrequencyResponse:
     """Say what each cap leads to and what the next contact adds. Raises `SchemaError`, `DesignError`."""
     if cap not in table.columns or not table.schema[cap].is_numeric():
         raise SchemaError("table", f"`{cap}` is missing or no number", "Name the column that holds the cap of each customer.")
-    z, names = float(ndtri((1 + confidence) / 2)), list(outcomes)
+    z, names = z_of(confidence), list(outcomes)
+    if unknown := set(values or {}) - set(table.columns):
+        raise SchemaError("table", f"`values` names {sorted(unknown)}", f"It has {table.columns}.")
     if values is not None:
         worth = pl.sum_horizontal(pl.col(name).cast(pl.Float64) * value for name, value in values.items())
         table, names = table.with_columns(net=worth - cost_per_contact * pl.col(contacts or cap)), [*names, "net"]
-    lowest = str(table.select(pl.col(cap).cast(pl.Float64).min().cast(pl.String)).item())
-    rows = check_arms(table.lazy().with_columns(pl.col(cap).cast(pl.Float64)), cap, names, lowest, "in-memory")
-    levels = {name: _levels(rows, cap, name, cluster, z) for name in names}
+    levels = _all_levels(table, cap, names, cluster, z)
     steps = {name: _steps(found, z) for name, found in levels.items()}
-    best = _last_worth(steps["net"]) if values is not None else None
+    best = _last_worth(steps["net"]) if values is not None and steps["net"] else None
     shown = pl.DataFrame([row for found in levels.values() for row in found]).drop("variance")
-    marginal = pl.DataFrame([row for found in steps.values() for row in found])
-    return FrequencyResponse(shown, marginal, best if randomised else None, randomised, _read(steps, best, randomised, table.height, confidence))
+    marginal = pl.DataFrame([row for found in steps.values() for row in found], schema=_STEPS)
+    if randomised:
+        reading = _read(steps, best, table, [name for name in names if table[name].cast(pl.Float64).is_in([0.0, 1.0]).all()], confidence)
+    else:
+        reading = _read_confounded(table, cap, cluster, before, confounded_by, confidence)
+    return FrequencyResponse(shown, marginal, best if randomised else None, randomised, reading)
 
 # %% ../nbs/60_measure/605_frequency.ipynb #029b48ab
-def _read(steps: Mapping[str, list[dict[str, Any]]], best: float | None, randomised: bool, n: int, confidence: float) -> str:
-    """The test in plain words."""
-    if not randomised:
-        return (
-            f"Confounded: chance did not deal how often these {n:,} customers were contacted, so who is contacted more may be another kind of "
-            "customer. The curve must not be read as what contacts do; deal caps by chance to find out."
-        )
-    if best is None:
-        return f"What one more contact adds, at each step of the cap, with {confidence:.0%} intervals; n = {n:,} customers, caps dealt by chance."
-    first = steps["net"][0]["from_cap"]
-    if best == first:
-        return f"No contact beyond {first:g} pays for sure: the {confidence:.0%} interval of its net value reaches nought or less (n = {n:,} customers, caps dealt by chance)."
-    return f"Each contact up to a cap of {best:g} brings more than it costs, for sure ({confidence:.0%} interval above nought; n = {n:,} customers, caps dealt by chance)."
+def _read(steps: Mapping[str, list[dict[str, Any]]], best: float | None, table: pl.DataFrame, shares: Sequence[str], confidence: float) -> str:
+    """The test in plain words: the net value first, then what one more contact adds to each outcome."""
+    told = []
+    if best is not None and best == steps["net"][0]["from_cap"]:
+        told.append(f"No contact beyond {best:g} pays for sure: the {confidence:.0%} interval of its net value reaches nought or less.")
+    elif best is not None:
+        told.append(f"Each contact up to a cap of {best:g} brings more than it costs, for sure ({confidence:.0%} interval above nought).")
+    told += [_say_steps(name, own, name in shares, confidence) for name, own in steps.items()]
+    return " ".join([*told, f"n = {table.height:,} customers, caps dealt by chance."])
+
+
+def _say_steps(name: str, steps: Sequence[Mapping[str, Any]], share: bool, confidence: float) -> str:
+    """The first step of an outcome, and the last at which one more contact changes it for sure."""
+    if not steps:
+        return f"{name}: there is one cap only."
+    unit, first = (100 if share else 1), steps[0]
+    low, high = unit * first["ci_low"], unit * first["ci_high"]
+    gap, span = say_more(unit * first["per_contact"], low, high, " percentage points" if share else "")
+    sure = [step["to_cap"] for step in steps if not step["ci_low"] <= 0 <= step["ci_high"]]
+    last = f"the last step that changes it for sure ends at {sure[-1]:g}" if sure else "no step changes it for sure"
+    return f"{name}: from {first['from_cap']:g} to {first['to_cap']:g} {gap} a contact ({confidence:.0%} interval {span}); {last}."
+
+# %% ../nbs/60_measure/605_frequency.ipynb #029b48ad
+def _read_confounded(table: pl.DataFrame, cap: str, cluster: str | None, before: str | None, reasons: Sequence[str], confidence: float) -> str:
+    """A curve that chance did not deal, in plain words."""
+    told = [
+        f"Confounded: chance did not deal how often these {table.height:,} customers were contacted, so who is contacted more may be another kind of customer."
+    ]
+    told += [f"Known reasons: {'; '.join(reasons)}."] if reasons else []
+    if before is not None:
+        first, *_, last = _all_levels(table.filter(pl.col(before).is_not_null()), cap, [before], cluster, z_of(confidence))[before]
+        gap, half = last["value"] - first["value"], z_of(confidence) * sqrt(first["variance"] + last["variance"])
+        words, span = say_more(gap, gap - half, gap + half)
+        told.append(f"Already before ({before}) those with {last['cap']:g} contacts had {words} than those with {first['cap']:g} ({confidence:.0%} interval {span}).")
+    return " ".join([*told, "The curve must not be read as what contacts do; deal caps by chance to find out."])

@@ -6,7 +6,7 @@
 __all__ = ['METHODS', 'Uplift', 'uplift']
 
 # %% ../nbs/60_measure/611_uplift_models.ipynb #70a55b29
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import polars as pl
 from scipy.special import expit, ndtri
 
 from .curves import Array
+from .difference_words import say_more
 from .errors import DesignError, SettingError
 from .qini_curves import Qini, qini, read_test
 
@@ -124,13 +125,20 @@ class Uplift:
         return f"<p>{self.reading}</p>{self.rules._repr_html_()}{self.tenths._repr_html_()}"
 
 # %% ../nbs/60_measure/611_uplift_models.ipynb #847435ac
-def _read(rules: pl.DataFrame, n: int, confidence: float) -> tuple[bool, str]:
-    """Whether choosing is worth it, and the sentence that says so."""
-    row = rules.filter(pl.col("rule") == "by score").row(0, named=True)
-    span = f"{confidence:.0%} interval {row['against_all_ci_low']:+.4g} to {row['against_all_ci_high']:+.4g}, n = {n:,}"
-    if row["against_all_ci_low"] > 0:
-        return True, f"Contacting only the {row['contacted']:.0%} with a score above the cost brings {row['against_all']:+.4g} per customer more than contacting all ({span})."
-    return False, f"Choosing by score is no better than contacting all, as far as this test can tell: {row['against_all']:+.4g} per customer ({span}). Contact all, or nobody, and keep testing."
+def _read(rules: pl.DataFrame, n: int, confidence: float, money: bool) -> tuple[bool, str]:
+    """Whether choosing is worth it, and the sentence that says so: in money, or in outcomes per 100 customers."""
+    unit, what = (1, " per customer") if money else (100, " outcomes per 100 customers")
+
+    def say(row: Mapping[str, Any]) -> str:
+        gap, span = say_more(*(unit * row[name] for name in ("against_all", "against_all_ci_low", "against_all_ci_high")))
+        return f"{gap.replace(' ', f'{what} ', 1) if not money else gap + what} than contacting all ({confidence:.0%} interval {span}; n = {n:,} customers)"
+
+    nobody, chosen = (rules.filter(pl.col("rule") == rule).row(0, named=True) for rule in ("nobody", "by score"))
+    if nobody["against_all_ci_low"] > 0 and nobody["value"] >= chosen["value"]:
+        return False, f"Contact nobody: that brings {say(nobody)}, and choosing by score brings no more."
+    if chosen["against_all_ci_low"] > 0:
+        return True, f"Contacting only the {chosen['contacted']:.0%} with a score above the cost brings {say(chosen)}."
+    return False, f"Choosing by score is no better than contacting all, as far as this test can tell: it brings {say(chosen)}. Contact all, or nobody, and keep testing."
 
 # %% ../nbs/60_measure/611_uplift_models.ipynb #92641a5a
 def uplift(
@@ -158,6 +166,6 @@ def uplift(
     score, place = _cross_fit(_design(table, features), t, y, method, folds, seed)
     scored = pl.DataFrame({name: table[name] for name in ("customer_id",) if name in table.columns} | {"uplift": score})
     rules = _rules(score, t, y, value, cost, z)
-    worth, reading = _read(rules, len(y), confidence)
+    worth, reading = _read(rules, len(y), confidence, (value, cost) != (1.0, 0.0))
     found = qini(pl.DataFrame({"score": place, "treated": t, "outcome": y}))
     return Uplift(scored, found, _tenths(score, place, t, y, z), rules, method, worth, reading)

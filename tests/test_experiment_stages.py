@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 from light_study import run_stages
 
-from motkit.errors import SettingError
+from motkit.errors import MissingExtraError, SettingError
+from motkit.experiment_views import arms_as_meant, arms_compared, contact_response, list_outcomes, who_responds
 from motkit.holdouts import deal_arms
 from motkit.settings import ExperimentSettings, Settings, StudySettings, TextSettings
 from motkit.study import Study
@@ -30,8 +31,10 @@ def make_customers(n: int = 2000, lift: float = 0.1, seed: int = 1) -> tuple[pl.
         rows += [{"customer_id": c, "timestamp": at + timedelta(days=1), "event": "mail", "text": None}] * int(rng.integers(0, 3))
         rows += [{"customer_id": c, "timestamp": at + timedelta(days=3), "event": "purchase", "text": None}] if yes else []
         rows.append({"customer_id": c, "timestamp": at + timedelta(days=20), "event": "purchase", "text": None})  # after the window
+    for c, at, most in zip(who, start, cap, strict=True):
+        rows += [{"customer_id": c, "timestamp": at + timedelta(days=4), "event": "opt_out", "text": None}] if rng.random() < 0.05 * most else []
     log = pl.DataFrame(rows, schema_overrides={"text": pl.String}).with_columns(channel=pl.lit("web"), value=pl.lit(5.0), duration_s=pl.lit(None, pl.Float64))
-    profiles = pl.DataFrame({"customer_id": who, "group": ["mail" if m else "control" for m in mail], "cap": cap, "size": rng.normal(size=n), "house": [f"h{k // 2}" for k in range(n)]})
+    profiles = pl.DataFrame({"customer_id": who, "paid": [None if k % 10 == 0 else bool(yes) for k, yes in enumerate(bought)], "spent": np.where(bought, 30.0, 0.0), "group": ["mail" if m else "control" for m in mail], "cap": cap, "size": rng.normal(size=n), "house": [f"h{k // 2}" for k in range(n)]})
     return log, profiles
 
 
@@ -71,6 +74,60 @@ def test_other_kinds_find_the_same_lift(tmp_path: Path, kind: str, other: dict[s
     assert row["p_value"] < 0.01
 
 
+@pytest.mark.parametrize(("column", "kind", "unit", "lost"), [("paid", "rate", 1.0, 200), ("spent", "mean", 30.0, 0)])
+def test_an_outcome_of_the_profiles_counts_without_a_start_and_an_empty_one_was_not_followed(tmp_path: Path, column: str, kind: str, unit: float, lost: int) -> None:
+    study = run(tmp_path, outcome=(), outcome_column=column, kind=kind)
+    summary, row = study.table("experiment_summary").row(0, named=True), study.table("experiment").row(1, named=True)
+    assert (summary["n"], summary["not_followed"], summary["no_start"], summary["within_days"]) == (2000 - lost, lost, 0, None)
+    assert row["ci_low"] < 0.1 * unit < row["ci_high"]
+    view = arms_compared(study)
+    assert "None" not in view.sentence + view.footing
+    assert "days" not in view.footing
+    assert "needs" not in arms_as_meant(study).footing
+
+
+def test_an_outcome_column_of_text_or_for_times_is_refused(tmp_path: Path) -> None:
+    assert "'house' is String" in run(tmp_path, outcome=(), outcome_column="house").problems["followed_arms"]
+    assert "kind = time" in run(tmp_path / "a", outcome=(), outcome_column="spent", kind="time").problems["followed_arms"]
+
+
+def test_a_cap_is_read_for_purchases_opt_outs_and_their_net_value(tmp_path: Path) -> None:
+    study = run(tmp_path, cap="cap", contacts=("mail",), also=("opt_out=-5", "mail"), outcome_value=2.0, contact_cost=0.1)
+    assert not study.problems
+    marginal, summary = study.table("frequency_marginal"), study.table("frequency_summary").row(0, named=True)
+    assert marginal["outcome"].unique(maintain_order=True).to_list() == ["purchase", "opt_out", "mail", "net"]
+    gaps = {row["outcome"]: row for row in marginal.filter(pl.col("from_cap") == 0).iter_rows(named=True)}
+    assert gaps["opt_out"]["ci_low"] < 0.05 < gaps["opt_out"]["ci_high"]
+    assert gaps["net"]["per_contact"] == pytest.approx(2 * gaps["purchase"]["per_contact"] - 5 * gaps["opt_out"]["per_contact"], abs=0.02)
+    assert summary["best_cap"] == 0.0
+    assert "opt_out" in list_outcomes(study)
+    assert contact_response(study, "opt_out").table["value"].to_list() == pytest.approx([0.0, 0.05, 0.1], abs=0.03)
+    assert "points" in contact_response(study).brief.columns[1]
+    assert "points" not in contact_response(study, "net").brief.columns[1]
+    assert "no event is called 'nothing'" in run(tmp_path / "a", cap="cap", also=("nothing",)).problems["followed_arms"]
+    assert "'opt_out=much' has no number" in run(tmp_path / "b", cap="cap", also=("opt_out=much",)).problems["followed_arms"]
+
+
+def test_who_responds_is_told_in_money_where_money_is_named(tmp_path: Path) -> None:
+    study = run(tmp_path, features=("size",), outcome_value=30.0, contact_cost=1.0)
+    rules = dict(study.table("uplift_rules").select("rule", "value").rows())
+    shares = {row["arm"]: row["value"] for row in study.table("experiment").iter_rows(named=True)}
+    assert rules["all"] == pytest.approx(30 * shares["mail"] - 1, abs=0.6)
+    assert "money per customer" in who_responds(study).footing
+    assert "outcomes per 100" not in who_responds(study).sentence
+
+
+def test_any_fault_of_a_stage_becomes_its_problem_and_the_study_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(*_: object, **__: object) -> None:
+        raise MissingExtraError("read_intents", "needs onnxruntime, which is not installed", "Type: pip install 'motkit[text]'")
+
+    monkeypatch.setattr("motkit.experiment_stages.read_intents", lacking)
+    study = run(tmp_path)
+    assert "pip install 'motkit[text]'" in study.problems["intents"]
+    assert "intents" not in study.tables
+    assert study.table("experiment").height == 2
+
+
 def test_without_an_effect_no_difference_is_read(tmp_path: Path) -> None:
     row = run(tmp_path, lift=0.0).table("experiment").row(1, named=True)
     assert row["ci_low"] < 0 < row["ci_high"]
@@ -84,8 +141,11 @@ def test_arms_that_are_not_as_meant_stop_the_reading_and_who_responds(tmp_path: 
 
 
 def test_contacts_that_were_not_dealt_are_confounded_and_customers_without_an_arm_are_counted(tmp_path: Path) -> None:
-    study = run(tmp_path, contacts=("mail",), drop=100)
-    assert study.table("frequency_summary")["reading"][0].startswith("Confounded")
+    study = run(tmp_path, contacts=("mail",), drop=100, covariate="size", confounded_by=("mails stop once somebody has bought",))
+    reading = study.table("frequency_summary")["reading"][0]
+    assert reading.startswith("Confounded")
+    assert "Known reasons: mails stop once somebody has bought." in reading
+    assert "Already before (size) those with" in reading
     assert study.table("experiment_summary")["no_arm"].to_list() == [100]
 
 

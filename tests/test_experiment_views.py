@@ -39,7 +39,7 @@ def made_study(low: float = 0.01, mails: int = 520, rare: int = 5, **changed: An
 def test_the_difference_comes_with_its_interval_first_and_p_last() -> None:
     sentence = views.arms_compared(made_study()).sentence
     assert "a difference was found" in sentence
-    assert sentence.index("interval") < sentence.index("p = 0.02")
+    assert sentence.index("6.0 percentage points more than control") < sentence.index("95% interval 1.0 to 11.0 more") < sentence.index("26.0% against 20.0%") < sentence.index("p = 0.02")
     assert "no difference was found" in views.arms_compared(made_study(low=-0.01)).sentence
 
 

@@ -1,6 +1,7 @@
 """Experiments: agreement with statsmodels, scipy and published numbers; null data; the gate; a real test of letters."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,25 @@ def test_arms_that_lost_customers_are_not_read() -> None:
     assert found.reading.startswith("Do not read")
     assert compare_arms(table, "arm", "bought", "control", shares={"control": 5, "mail": 4}).sound
     assert "associations" in compare_arms(table, "arm", "bought", "control", randomised=False).reading
+
+
+def test_groups_that_chance_did_not_deal_are_called_confounded_with_the_reason_and_the_difference_before() -> None:
+    table = draw(4000, 16)
+    picked = table.with_columns(arm=pl.when(pl.col("before") > 0).then(pl.lit("mail")).otherwise(pl.lit("control")))
+    found = compare_arms(picked, "arm", "spend", "control", kind="mean", covariate="before", randomised=False, confounded_by=["good customers were picked"])
+    means = picked.group_by("arm").agg(pl.col("before").mean()).sort("arm")["before"]
+    assert "Confounded" in found.reading
+    assert "Known reasons: good customers were picked." in found.reading
+    assert f"mail had {means[1] - means[0]:.3f} more than control" in found.reading
+    assert not found.randomised
+    fair = compare_arms(table, "arm", "spend", "control", kind="mean", covariate="before", randomised=False)
+    assert "Already before" not in fair.reading
+
+
+def test_a_reading_says_the_difference_then_the_interval_then_p_without_needless_digits() -> None:
+    reading = compare_arms(draw(4000, 17, 0.1), "arm", "bought", "control").reading
+    assert re.match(r"mail: \d+\.\d percentage points more than control \(95% interval \d+\.\d to \d+\.\d more; .* n = [\d,]+ and [\d,]+\); p < 0\.001\.", reading)
+    assert "no difference was found" in compare_arms(draw(400, 18), "arm", "bought", "control").reading
 
 
 def test_bad_input_is_told() -> None:

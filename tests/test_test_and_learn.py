@@ -1,6 +1,7 @@
 """Holdouts, frequency, uplift, off-policy values and roll-outs: worked examples, planted truth, null data, refusals."""
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motkit.errors import DesignError, SettingError, StudyError
+from motkit.errors import DesignError, SchemaError, SettingError, StudyError
 from motkit.frequency import _isotonic, frequency_response
 from motkit.holdouts import holdout, merge_holdouts
 from motkit.off_policy import off_policy_value
@@ -75,6 +76,34 @@ def test_the_planted_cap_is_found_and_without_effect_no_contact_pays() -> None:
     assert frequency_response(table, "cap", ["bought"], {"bought": 10.0}, randomised=False).best_cap is None
 
 
+def test_several_outcomes_have_a_marginal_value_of_the_next_contact_with_an_interval_that_holds() -> None:
+    covered = []
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        caps = rng.choice([0, 2, 4], 1500)
+        draws = {"bought": 0.2 + 0.02 * caps, "opt_out": 0.02 * caps, "complaint": np.full(1500, 0.05)}
+        table = pl.DataFrame({"cap": caps} | {name: rng.random(1500) < p for name, p in draws.items()})
+        found = frequency_response(table, "cap", list(draws), {"bought": 10.0, "opt_out": -5.0, "complaint": -20.0}, cost_per_contact=0.03)
+        truth = pl.DataFrame({"outcome": ["bought", "opt_out", "complaint", "net"], "truth": [0.02, 0.02, 0.0, 10 * 0.02 - 5 * 0.02 - 0.03]})
+        both = found.marginal.join(truth, on="outcome")
+        covered.append(both.select((pl.col("truth") >= pl.col("ci_low")) & (pl.col("truth") <= pl.col("ci_high"))).to_series().mean())
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.015)
+    assert [part in found.reading for part in ("bought: from 0 to 2", "opt_out: from 0 to 2", "complaint: from 0 to 2")] == [True] * 3
+
+
+def test_a_curve_that_chance_did_not_deal_names_its_reasons_and_how_customers_differed_before() -> None:
+    rng = np.random.default_rng(7)
+    calls = rng.integers(1, 5, 4000)
+    table = pl.DataFrame({"calls": calls, "bought": rng.random(4000) < 0.2, "before": rng.normal(calls * 0.5, 1)})
+    found = frequency_response(table, "calls", ["bought"], randomised=False, before="before", confounded_by=["calls stop once a customer has said yes"])
+    assert found.reading.startswith("Confounded")
+    assert "Known reasons: calls stop once a customer has said yes." in found.reading
+    means = table.group_by("calls").agg(pl.col("before").mean()).sort("calls")["before"]
+    assert f"had {means[3] - means[0]:.3f} more than those with 1" in found.reading
+    with pytest.raises(SchemaError, match=r"`values` names \['sold'\]"):
+        frequency_response(table, "calls", ["bought"], {"sold": 1.0})
+
+
 # Uplift
 
 
@@ -108,6 +137,16 @@ def test_where_all_respond_alike_choosing_is_called_worth_it_in_at_most_one_of_t
     found = [uplift(draw_test(3000, seed, 0.0), "sent", "bought", ["x", "plan"]) for seed in range(60)]
     assert np.mean([one.worth_choosing for one in found]) <= 0.05
     assert abs(np.mean([one.qini.coefficient for one in found])) < 2.5 * np.std([one.qini.coefficient for one in found]) / 60**0.5
+
+
+def test_the_reading_of_a_rule_has_no_needless_digits_and_money_where_money_is_named() -> None:
+    table = draw_test(6000, 5, 0.0)
+    alike = uplift(table, "sent", "bought", ["x", "plan"])
+    assert "outcomes per 100 customers" in alike.reading
+    assert not re.search(r"\d\.\d{3}", alike.reading)
+    dear = uplift(table, "sent", "bought", ["x", "plan"], value=1.0, cost=0.5)
+    assert dear.reading.startswith("Contact nobody: that brings")
+    assert "per customer than contacting all" in dear.reading
 
 
 def test_too_small_a_test_is_refused() -> None:

@@ -156,11 +156,11 @@ def _seen(bench: Bench, days: tuple[datetime, datetime]) -> pl.DataFrame:
 
 
 def _make_mix(bench: Bench) -> Tables:
-    """The mix of customers of the reference period beside that of the last days. Raises `DesignError` for a log that is too short."""
+    """The mix of customers of the reference period beside that of the last days; nothing where a log is too short for both."""
     length = timedelta(days=bench.settings.watch.baseline_days)
     begin = bench.events.select(pl.col("timestamp").min()).collect(engine="streaming").item()
     if begin + 2 * length > bench.as_of:
-        raise DesignError("the mix of customers", f"the log is shorter than twice {length.days} days", "Give a longer log, or set `baseline_days` of [watch].")
+        return {}
     before, now = _seen(bench, (begin, begin + length)), _seen(bench, (bench.as_of - length, bench.as_of + timedelta(microseconds=1)))
     columns = [name for name in before.columns if name != "customer_id" and (before.schema[name].is_numeric() or before[name].n_unique() <= _MOST_GROUPS)]
     found = population_stability(before, now, columns, confidence=bench.settings.study.confidence)

@@ -233,7 +233,8 @@ class ExperimentSettings:
     shares: Names = ()  # meant share of each arm, as control=1, mail=1; empty: all alike
     control: str = "control"  # the arm that the others are compared with
     start: Names = ()  # events from which on a customer is followed; empty: `start` of [onboarding], or the first event
-    outcome: Names = ()  # events that are the outcome; empty: no test
+    outcome: Names = ()  # events that are the outcome; empty: `outcome_column`, or no test
+    outcome_column: str = ""  # column of profiles with the outcome, already followed up, in place of events; null: not followed
     outcome_within_days: Annotated[float, Field(gt=0)] = 28.0  # from the start
     kind: Literal["rate", "count", "mean", "time"] = "rate"  # whether, how often, how much (sum of `value`), or when it came
     cluster: str = ""  # column of profiles: what chance dealt, if not single customers, such as the household
@@ -241,6 +242,10 @@ class ExperimentSettings:
     features: Names = ()  # columns of profiles, known before, by which those who respond are looked for; empty: nobody is
     cap: str = ""  # column of profiles: most contacts that the customer may get, dealt by chance; empty: none
     contacts: Names = ()  # events that are contacts, for a curve of what goes with them where no cap was dealt
+    also: Names = ()  # events that contacts may lead to as well, with what one customer with it is worth, as opt_out=-5, complaint=-20
+    outcome_value: float = 1.0  # what one unit of the outcome is worth, in money
+    contact_cost: Annotated[float, Field(ge=0)] = 0.0  # of one contact, in the same money
+    confounded_by: Reasons = ()  # why customers with more contacts differ, in words, parted by semicolons
 
 
 @dataclass(frozen=True, config=_CONFIG)

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from .counting import Summary
 from .erasures import ERASED, blank_erased, drop_erased, read_erasures
-from .errors import DesignError, StudyError
+from .errors import MotkitError, SettingError, SourceError, StudyError
 from .events import EventLog, read_events
 from .identity_stages import stitch_log
 from .offers import read_offers
@@ -314,10 +314,12 @@ def _as_of(run: _Run, store: Store) -> datetime:
 
 # %% ../nbs/65_study/65_study.ipynb #14c36e61
 def _try_stage(stage: Stage, bench: Bench) -> tuple[Tables, str | None]:
-    """The tables of a stage, or the reason why these data cannot give them."""
+    """The tables of a stage, or the reason why there are none; a fault in what people wrote stops the run, for it is mended at once."""
     try:
         return stage.make(bench), None
-    except DesignError as error:
+    except (SettingError, SourceError):
+        raise
+    except MotkitError as error:
         return {}, str(error)
 
 # %% ../nbs/65_study/65_study.ipynb #d96bbbea

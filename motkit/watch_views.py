@@ -189,7 +189,7 @@ def mix_of_customers(
     """How far the mix of customers has moved since the reference period, column by column, beside what chance alone gives."""
     name, title, rows = "mix_of_customers", "Is it still the same mix of customers?", _read(study, "customer_mix")
     if not rows.height:
-        return View(name, title, "", pl.DataFrame(), "", "The log is not long enough to compare customers of its first and last days.")
+        return View(name, title, "", pl.DataFrame(), "", "The log is shorter than twice the reference period, so its first and last customers cannot be compared: baseline_days of [watch].")
     about, small, table = rows.row(0, named=True), min_cell_of(study), rows.drop("reference_from", "days")
     if min(about["n_before"], about["n_now"]) < small:
         return View(name, title, "", table.clear(), "", f"Fewer than {small} customers were seen in one of the periods.")

@@ -41,7 +41,7 @@ def _read_shares(bench: Bench) -> dict[str, float] | None:
         raise DesignError("[experiments] shares", [f"{name!r} has no share" for name in lacking], hint)
     return {name: share for name, share in found.items() if share is not None} or None
 
-
+# %% ../nbs/65_study/646_experiment_stages.ipynb #ecb06c63
 def _profiles(bench: Bench) -> pl.DataFrame:
     """One row per customer with the columns that the settings name. Raises `DesignError` for those that are not there."""
     chosen = bench.settings.experiments
@@ -216,7 +216,7 @@ def _outcomes(bench: Bench) -> tuple[dict[str, str], dict[str, float] | None]:
     worth = {main: chosen.outcome_value} | {name: value for name, value in also.items() if value is not None}
     return names, worth if len(worth) > 1 or (chosen.outcome_value, chosen.contact_cost) != (1.0, 0.0) else None
 
-
+# %% ../nbs/65_study/646_experiment_stages.ipynb #c07f7118
 def _make_frequency(bench: Bench) -> Tables:
     """The outcomes at each cap or number of contacts, and what the next one adds or goes with."""
     chosen, rows = bench.settings.experiments, _counted(bench)

@@ -160,7 +160,7 @@ def _sum_up(bench: Bench, found: Comparison, everybody: pl.DataFrame) -> pl.Data
     types: dict[str, Any] = {"notes": pl.List(pl.String), "variance_left": pl.Float64, "within_days": pl.Float64}
     return pl.DataFrame([row], schema_overrides=types).hstack(left.cast(pl.Int64))
 
-
+# %% ../nbs/65_study/646_experiment_stages.ipynb #2dd9b952
 def _make_experiment(bench: Bench) -> Tables:
     """The arms beside the control arm, where arms were dealt."""
     chosen, rows = bench.settings.experiments, _counted(bench)

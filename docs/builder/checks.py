@@ -1,0 +1,197 @@
+"""Checks a built site: `python -m builder.checks SITE`, or `make check-docs`. Every link and anchor leads somewhere, every public
+name is indexed and documented, and no page has an error in its console or asks anything of another host."""
+
+import argparse
+import dataclasses
+import inspect
+import sys
+from collections.abc import Iterator
+from functools import cached_property
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from fastcore.docments import docments
+
+from builder.names import explain
+from builder.public import Public, public_names
+
+EXTERNAL_BY_CLICK = ("http://", "https://", "mailto:")
+LOADS = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src"}
+
+
+class Page(HTMLParser):
+    """The links, the anchors and the loaded files of one page."""
+
+    def __init__(self, path: Path):
+        super().__init__(convert_charrefs=True)
+        self.path, self.links, self.loads, self.anchors = path, list[str](), list[str](), set[str]()
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take note of what a tag links to, loads and names."""
+        given = {name: value or "" for name, value in attrs}
+        self.anchors |= {given[name] for name in ("id", "name") if given.get(name)}
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
+        if tag in LOADS and given.get(LOADS[tag]):
+            self.loads.append(given[LOADS[tag]])
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """All pages of a built site."""
+
+    folder: Path
+
+    @cached_property
+    def pages(self) -> dict[Path, Page]:
+        """Every page by its path."""
+        return {
+            path.resolve(): Page(path.resolve())
+            for path in sorted(self.folder.rglob("*.html"))
+            if "_static" not in path.parts
+        }
+
+    def _leads_nowhere(self, page: Page, link: str) -> bool:
+        parts = urlsplit(link)
+        target = (page.path.parent / unquote(parts.path)).resolve() if parts.path else page.path
+        if target not in self.pages:
+            return not target.is_file()
+        return bool(parts.fragment) and unquote(parts.fragment) not in self.pages[target].anchors
+
+    def dead_links(self) -> Iterator[str]:
+        """Links within the site that lead nowhere, or to an anchor that is not there."""
+        for path, page in self.pages.items():
+            for link in dict.fromkeys(page.links):
+                if link != "#" and not link.startswith(EXTERNAL_BY_CLICK) and self._leads_nowhere(page, link):
+                    yield f"{path.relative_to(self.folder.resolve())}: {link}"
+
+    def outside_loads(self) -> Iterator[str]:
+        """Files of other hosts that a page would load."""
+        for path, page in self.pages.items():
+            for load in page.loads:
+                if load.startswith(("http:", "https:", "//")):
+                    yield f"{path.relative_to(self.folder.resolve())}: {load}"
+
+    def missing_names(self) -> list[str]:
+        """Public names without an entry of their own on their page."""
+        return [name for name, public in public_names().items() if not self._has_entry(name, public)]
+
+    def _has_entry(self, name: str, public: Public) -> bool:
+        page = self.pages.get((self.folder / f"{public.docname}.html").resolve())
+        return page is not None and name in page.anchors
+
+
+def _undocumented(name: str, thing: Any) -> list[str]:
+    """The parameters or fields of one thing that neither a comment nor the dictionary explains."""
+    shown = {
+        key: field
+        for key, field in docments(thing, full=True, returns=False).items()
+        if key not in ("self", "cls") and not key.startswith("_")
+    }
+    return [f"{name}: {key}" for key, field in shown.items() if not explain(key, field)]
+
+
+def methods_of(kind: type) -> dict[str, Any]:
+    """The methods of a class that are meant for users."""
+    bare = {
+        name: getattr(member, "__func__", member) for name, member in vars(kind).items() if not name.startswith("_")
+    }
+    return {name: member for name, member in bare.items() if inspect.isfunction(member)}
+
+
+def undocumented_names() -> list[str]:
+    """Public names, parameters, fields and methods that nothing explains."""
+    faults = []
+    for name, public in public_names().items():
+        thing = public.thing
+        if callable(thing) and not inspect.getdoc(thing):
+            faults.append(f"{name} has no docstring")
+        if inspect.isfunction(thing) or dataclasses.is_dataclass(thing):
+            faults += _undocumented(name, thing)
+        for method, function in methods_of(thing).items() if inspect.isclass(thing) else ():
+            faults += [f"{name}.{method} has no docstring"] if not inspect.getdoc(function) else []
+            faults += _undocumented(f"{name}.{method}", function)
+    return faults
+
+
+def crawl(folder: Path, pages: list[str]) -> list[str]:
+    """Open pages in Chromium from a local server; what went wrong or was asked of another host."""
+    sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests"))
+    from browser_fixtures import CHROMIUM_ARGS, Trace
+    from find_chromium import find_chromium
+    from playwright.sync_api import sync_playwright
+
+    faults = []
+    with serve(folder) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(CHROMIUM_ARGS))
+        context = browser.new_context(reduced_motion="reduce")
+        tab, trace = context.new_page(), Trace()
+        tab.on("request", trace.see_request)
+        tab.on("console", trace.see_console)
+        tab.on("pageerror", lambda error: trace.errors.append(str(error)))
+        for page in pages:
+            tab.goto(f"{address}/{page}")
+            drawn = "[...document.querySelectorAll('.mk-plot')].every((place) => !place.dataset.failed)"
+            if not tab.evaluate(drawn):
+                faults.append(f"{page}: a picture was not drawn")
+            faults += [f"{page}: {fault}" for fault in (*trace.external, *trace.errors)]
+            trace.external.clear()
+            trace.errors.clear()
+        browser.close()
+    return faults
+
+
+class serve:
+    """A local server of a folder for as long as it is needed."""
+
+    def __init__(self, folder: Path):
+        from functools import partial
+        from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+        class Quiet(SimpleHTTPRequestHandler):
+            def log_message(self, format: str, *arguments: Any) -> None:
+                """Say nothing of requests."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+
+    def __enter__(self) -> str:
+        from threading import Thread
+
+        Thread(target=self.server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def main() -> int:
+    """Check a whole site; exit code 1 with every fault on a line of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("site", type=Path)
+    parser.add_argument("--no-browser", action="store_true", help="links and names only")
+    chosen = parser.parse_args()
+    site = Site(chosen.site)
+    if not (chosen.site / "index.html").exists():
+        raise SystemExit(f"There is no site in {chosen.site}. Type: make docs")
+    faults = [
+        *site.dead_links(),
+        *site.outside_loads(),
+        *(f"{name} is not in the reference" for name in site.missing_names()),
+        *undocumented_names(),
+    ]
+    pages = [str(path.relative_to(chosen.site.resolve())) for path in site.pages]
+    if not chosen.no_browser:
+        faults += crawl(chosen.site.resolve(), [*pages, "search.html?q=threshold"])
+    print(*faults, sep="\n")
+    print(
+        f"{len(pages)} pages, {sum(len(page.links) for page in site.pages.values()):,} links, {len(public_names())} public names: {len(faults)} faults."
+    )
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""The documentation site: every public name is explained, words mean one thing, and a small site has no dead link and no error."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+pytest.importorskip("sphinx", reason="the site needs the extra `docs`")
+
+from builder.checks import Page, Site, serve, undocumented_names
+from builder.names import dictionary, meaning_in, schema_of
+from builder.notebooks import read_notebook
+from builder.prose import link_name, plain_to_myst, unit_of
+from builder.public import public_names
+from builder.running import split_last
+from builder.tables import undescribed
+from builder.words import unknown_terms, unwanted_words
+
+import motkit
+from motkit.schema import EVENTS, SESSIONS
+
+ROOT = Path(__file__).parent.parent
+FEW = ("index", "81_onboarding_on_real_data", "13_sessions", "346_thresholds", "00_errors")
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    named = {name.rsplit(".", 1)[1] for name in public_names()}
+    assert set(motkit.__all__) - named - {"survival", "watch"} == set()
+    assert {public.docname for public in public_names().values()}.__len__() == len(public_names())
+
+
+def test_every_public_name_parameter_field_and_method_is_explained() -> None:
+    assert undocumented_names() == [], (
+        "put a comment beside it, or say in docs/names.toml what the name means everywhere"
+    )
+
+
+def test_words_that_the_glossary_does_not_use_stand_nowhere() -> None:
+    assert unwanted_words() == []
+    assert unknown_terms() == []
+
+
+def test_a_word_that_is_not_used_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(dictionary(), "names", dictionary()["names"])
+    from builder import words
+
+    monkeypatch.setattr(
+        words, "glossary", lambda: {"but": [], "term": [{"name": "session", "means": "", "not": ["silence that ends"]}]}
+    )
+    assert any(fault.startswith("13_sessions.ipynb: 'silence that ends'") for fault in words.unwanted_words())
+
+
+def test_every_table_and_column_of_a_study_is_explained(tmp_path: Path) -> None:
+    settings = motkit.read_settings(
+        None, {"onboarding.milestone": "onboarded", "onboarding.start": "sign_up", "onboarding.churn": "account_closed"}
+    )
+    made = motkit.simulate_customers(n=150, seed=3)
+    motkit.run_study(settings, made.events, tmp_path / "study", progress=False)
+    assert undescribed(tmp_path / "study") == [], "say in docs/names.toml what a row of the table and the column are"
+
+
+def test_a_comment_beside_a_column_of_a_schema_comes_before_the_dictionary() -> None:
+    words = schema_of([*SESSIONS, "more"])
+    assert meaning_in("sessions", "session", words) == "from 1 within a customer"
+    assert schema_of(list(EVENTS))["customer_id"].startswith("as in the source")
+
+
+def test_the_dictionary_of_names_is_in_order_and_explains_no_table_twice() -> None:
+    names = list(dictionary()["names"])
+    assert names == sorted(names)
+    assert set(dictionary()["tables"]) <= set(dictionary()["rows"])
+
+
+def test_units_are_read_off_names() -> None:
+    assert [unit_of(name) for name in ("gap_minutes", "half_life_days", "engaged_s", "events", "by")] == [
+        "minutes",
+        "days",
+        "seconds",
+        "",
+        "",
+    ]
+
+
+def test_text_of_docstrings_is_taken_literally_and_names_in_it_become_links() -> None:
+    assert (
+        plain_to_myst("2 * 3 < 7, `read_events` of *all* [rows]")
+        == r"2 \* 3 \< 7, {py:obj}`read_events <motkit.read_events>` of \*all\* \[rows\]"
+    )
+    assert link_name("`read_events`", own="motkit.read_events") == "`read_events`"
+    assert link_name("`customer_id`") == "`customer_id`"
+
+
+def test_the_last_expression_of_a_cell_is_what_it_shows() -> None:
+    assert split_last("x = 1\n(x\n + 1)") == ("x = 1", "(x\n + 1)")
+    assert split_last("x = 1") == ("x = 1", "")
+    assert split_last("x;") == ("x;", "")
+
+
+def test_a_notebook_is_read_with_what_it_exports() -> None:
+    book = read_notebook(ROOT / "nbs" / "10_record" / "13_sessions.ipynb")
+    assert book.docname == "notebooks/record/sessions"
+    assert ("split_sessions",) in [cell.names for cell in book.cells]
+    assert not any(cell.source.startswith("#|") for cell in book.cells)
+
+
+@pytest.fixture(scope="module")
+def small_site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The reference of some names, their notebooks and two guides, without running any."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "builder", "--source", folder / "src", "--site", folder / "site", "--small", *FEW]
+    done = subprocess.run(command, cwd=ROOT / "docs", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return Site(folder / "site")
+
+
+def test_a_small_site_has_no_dead_link_and_loads_nothing_from_elsewhere(small_site: Site) -> None:
+    assert [*small_site.dead_links()] == []
+    assert [*small_site.outside_loads()] == []
+    built = {name for name, public in public_names().items() if public.home in ("sessions", "thresholds", "errors")}
+    assert built
+    assert built.isdisjoint(small_site.missing_names())
+
+
+def test_a_page_of_the_reference_says_parameters_units_raises_source_and_example(small_site: Site) -> None:
+    page = (small_site.folder / "_sources" / "api" / "find_threshold.md.txt").read_text()
+    for part in (
+        "{rubric} Parameters",
+        "{rubric} Raises",
+        "{rubric} Source",
+        "{rubric} Returns",
+        "## Example",
+        "`days`{.mk-unit}",
+        "Pons 2003",
+    ):
+        assert part in page
+
+
+def test_the_list_for_programs_that_read_names_pages_that_exist(small_site: Site) -> None:
+    text = (small_site.folder / "llms.txt").read_text()
+    targets = [part.split(")")[0] for part in text.split("](")[1:]]
+    assert "motkit.split_sessions" in text
+    assert [target for target in targets if not (small_site.folder / target).is_file()] == []
+
+
+def test_a_dead_link_and_a_dead_anchor_would_be_found(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text(
+        '<a href="b.html#there">x</a><a href="b.html#gone">x</a><a href="c.html">x</a><script src="https://cdn.example/x.js"></script>'
+    )
+    (tmp_path / "b.html").write_text('<p id="there">')
+    site = Site(tmp_path)
+    assert [*site.dead_links()] == ["a.html: b.html#gone", "a.html: c.html"]
+    assert [*site.outside_loads()] == ["a.html: https://cdn.example/x.js"]
+    assert isinstance(site.pages[tmp_path / "b.html"], Page)
+
+
+@pytest.mark.browser
+def test_pages_open_without_an_error_and_search_finds_names(small_site: Site, quiet_page: Any) -> None:
+    with serve(small_site.folder) as address:
+        for page in ("index.html", "api/find_threshold.html", "guides/first-look.html", "reference/glossary.html"):
+            quiet_page.goto(f"{address}/{page}")
+            assert quiet_page.locator("h1").first.is_visible()
+        quiet_page.goto(f"{address}/search.html?q=find_threshold")
+        quiet_page.locator("ul.search a", has_text="motkit.find_threshold").first.wait_for(timeout=20_000)
+        quiet_page.set_viewport_size({"width": 390, "height": 800})
+        quiet_page.goto(f"{address}/api/find_threshold.html")
+        assert quiet_page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_tables_are_read_off_a_study_and_not_typed() -> None:
+    source = (ROOT / "docs" / "builder" / "tables.py").read_text()
+    assert "read_parquet_schema" in source
+    assert pl.Schema(EVENTS)

@@ -9,6 +9,7 @@ from .broken_promises import cost_of_breaking, judge_equivalence
 from .candidates import Pattern, find_pattern, propose_candidates
 from .card import CustomerCard, customer_card
 from .changed_study import what_if
+from .card_of_study import study_card
 from .cohorts import cohort_retention
 from .complaints import compare_resolution, complaint_promises, measure_complaints
 from .consents import read_consents
@@ -261,6 +262,7 @@ __all__ = [
     "step_matrix",
     "still_wanted",
     "stitch_identities",
+    "study_card",
     "survival",
     "time_to_convert",
     "transitions",

@@ -102,19 +102,19 @@ def serve(
     offers: Annotated[Path | None, typer.Option("--offers", help="With --api: the offers, offers.toml; left out, the actions of the policy.")] = None,
     triggers: Annotated[Path | None, typer.Option("--triggers", help="With --api: triggers.toml, for events that are observed.")] = None,
     promises: Annotated[Path | None, typer.Option("--promises", help="With --api: promises.toml, for the card.")] = None,
-    ledger: Annotated[str, typer.Option("--ledger", help="With --api: where decisions are kept, e.g. postgresql://...")] = "sqlite:///ledger.db",
+    ledger: Annotated[str, typer.Option("--ledger", help="Where decisions are kept, e.g. postgresql://...; the pages show it on the customer card.")] = "",
     keys: Annotated[Path, typer.Option("--keys", help="With --api: the file of keys; `motkit key` makes one.")] = Path("keys.toml"),
 ) -> None:
     """Serve the pages of a study at a local address, or decisions with --api."""
     if api:
         from motkit.apps.api import run_api
 
-        run_api(study, port, address, policy=policy, offers=offers, triggers=triggers, promises=promises, ledger=ledger, keys=keys)
+        run_api(study, port, address, policy=policy, offers=offers, triggers=triggers, promises=promises, ledger=ledger or "sqlite:///ledger.db", keys=keys)
         return
     from motkit.apps import Serving
     from motkit.apps import serve as serve_pages
 
-    how = Serving(auth, num_procs, prefix, behind_proxy, not quiet)
+    how = Serving(auth, num_procs, prefix, behind_proxy, not quiet, ledger)
     serve_pages(study, port=port, address=address, allow=allow or (), how=how)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlencode
 from weakref import WeakSet
 
+from .card_page import CARD_PAGE
 from .decision_page import DECISION_PAGE
 from .engagement_page import ENGAGEMENT_PAGE
 from .experiment_page import EXPERIMENT_PAGE, WORDS_PAGE
@@ -40,7 +41,7 @@ except ImportError as error:
     raise MissingExtraError("motkit.app", f"needs {error.name}, which is not installed", "Type: pip install 'motkit[apps]'") from None
 
 # %% ../nbs/70_show/78_app.ipynb #a9eeef84
-PAGES: tuple[PagePlan, ...] = (OVERVIEW_PAGE, JOURNEY_PAGE, PATHS_PAGE, ONBOARDING_PAGE, ENGAGEMENT_PAGE, PERSONA_PAGE, AUDIT_PAGE, MOMENT_PAGE, PROMISES_PAGE, WATCH_PAGE, DECISION_PAGE, EXPERIMENT_PAGE, WORDS_PAGE, IDENTITY_PAGE)
+PAGES: tuple[PagePlan, ...] = (OVERVIEW_PAGE, JOURNEY_PAGE, PATHS_PAGE, ONBOARDING_PAGE, ENGAGEMENT_PAGE, PERSONA_PAGE, AUDIT_PAGE, MOMENT_PAGE, PROMISES_PAGE, WATCH_PAGE, DECISION_PAGE, EXPERIMENT_PAGE, WORDS_PAGE, IDENTITY_PAGE, CARD_PAGE)
 
 
 def check_pages(

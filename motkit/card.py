@@ -19,13 +19,14 @@ import polars as pl
 
 from .card_facts import Missing, Risk, Source, customer_events, last_interactions, needs_of, open_promises, risk_of, service_so_far, who_is
 from .decider import Decider
-from .decision import Decision
+from .decision import Candidate, Decision
 from .errors import DesignError
 from .journal import Journal
 from .ledger import Ledger, decision_table
 from .offers import Offers, render_text
 from .promise_register import Promises
 from .rule_kernels import to_us
+from .rule_words import say_rule
 from .schema import UTC as UTC_TIME
 from .triggers import Trigger
 
@@ -40,14 +41,14 @@ class CustomerCard:
     customer_id: str
     at: datetime
     who: Mapping[str, Any]  # `first_seen, last_seen, tenure_days, n_events, bought, persona, engagement_score, engagement_level`
-    contactable: Part  # `channel, now, rule, until, local_time`
+    contactable: Part  # `channel, now, rule, until, local_time, says`
     promises: Part  # `promise, made_at, due_at, outcome, says`
     service: Mapping[str, Any]  # `contacts, repeats, holds, hold_s, transfers, solved`
     interactions: Part  # `timestamp, event, channel, intent, outcome`
     needs: Part  # `need, trigger, state, since, until, level, threshold`
     risk: Risk | Missing
-    moves: Part  # `action_id, title, channel, expected, why, change, words`
-    blocked: Part  # `action_id, channel, why, until`
+    moves: Part  # `action_id, title, channel, expected, why, change, says, words`
+    blocked: Part  # `action_id, title, channel, why, until, says`
     earlier: Part  # `timestamp, chosen, status, outcomes`
     experiment: str | Missing | None  # what to do in a measurement group; None: in none
 
@@ -64,40 +65,61 @@ class CustomerCard:
         return show_card(self)
 
 # %% ../nbs/50_act/561_card.ipynb #d894ee27
-CONTACTABLE = pl.Schema({"channel": pl.String(), "now": pl.Boolean(), "rule": pl.String(), "until": UTC_TIME, "local_time": pl.String()})
+CONTACTABLE = pl.Schema(
+    {"channel": pl.String(), "now": pl.Boolean(), "rule": pl.String(), "until": UTC_TIME, "local_time": pl.String(), "says": pl.String()}
+)
+
+
+def _in_words(decision: Decision, rules: Sequence[str]) -> str:
+    """Rules by name as people read them."""
+    return "; ".join(say_rule(rule) for rule in decision.policy.rules if rule.id in rules)
 
 
 def channels_now(
     decision: Decision,  # a preview
     time_zone: str | None,  # of the customer
-) -> pl.DataFrame:  # `channel, now, rule` (what closes it), `until`, `local_time`
+) -> pl.DataFrame:  # `channel, now, rule` (what closes it), `until`, `local_time`, `says` (what closes it, in words)
     """Which channels are open."""
     rows = []
     for channel in dict.fromkeys(one.channel for one in decision.candidates):
         own = [one for one in decision.candidates if one.channel == channel]
         free = any(not one.mask for one in own)
         instants = [one.next_allowed for one in own if one.next_allowed is not None]
-        rules = sorted({rule for one in own for rule in one.blocked_by})
+        rules = [] if free else sorted({rule for one in own for rule in one.blocked_by})
         local = f"{decision.at.astimezone(ZoneInfo(time_zone)):%a %H:%M} in {time_zone}" if time_zone else "zone not known"
-        rows.append(
-            {"channel": channel, "now": free, "rule": None if free else ", ".join(rules), "until": None if free else min(instants, default=None), "local_time": local}
-        )
+        until = None if free else min(instants, default=None)
+        rows.append({"channel": channel, "now": free, "rule": ", ".join(rules) or None, "until": until, "local_time": local, "says": _in_words(decision, rules)})
     return pl.DataFrame(rows, schema=CONTACTABLE).sort("channel")
 
 # %% ../nbs/50_act/561_card.ipynb #ed8db645
-def _change(decision: Decision, place: int) -> str:
+def _title(offers: Any, one: Candidate) -> str:
+    """An action by the title of its offer and its channel, or by its name."""
+    return f"{offers.find(one.action_id)[0].title} by {one.channel.replace('_', ' ')}" if isinstance(offers, Offers) else one.action_id
+
+
+def _change(decision: Decision, place: int, offers: Any) -> str:
     """What would put another move in this one's place, or this one in the place of the one above."""
     ranked = [one for one in decision.candidates if not one.mask]
     one = ranked[place]
     if one.priced_net <= 0:
-        return f"worth it if p rises above {(one.cost + one.price) / max(one.v * one.context * one.lever, 1e-12):.3g}"
+        return f"worth it once more than {(one.cost + one.price) / max(one.v * one.context * one.lever, 1e-12):.1%} accept it"
     if place == 0:
-        after = f"{ranked[1].action_id} comes first" if len(ranked) > 1 and ranked[1].priced_net > 0 else "nothing is done"
+        after = f"{_title(offers, ranked[1])} comes first" if len(ranked) > 1 and ranked[1].priced_net > 0 else "nothing is done"
         floor = max(ranked[1].priced_net if len(ranked) > 1 else 0.0, 0.0)
         return f"{after} if its value falls by {one.priced_net - floor:.3g}"
     return f"comes first if its value rises by {ranked[0].priced_net - one.priced_net:.3g}"
 
 
+_BASES = {"fitted": "learned from past contacts", "rates": "from rates of past contacts", "prior only": "assumed, because no answer to it is known"}
+
+
+def _say_move(one: Candidate) -> str:
+    """The terms of a move in words."""
+    basis = f" ({_BASES[one.basis]})" if one.basis in _BASES else ""
+    price = f" and what it uses up is worth {one.price:,.2f}" if one.price else ""
+    return f"{one.p:.1%} of such customers accept it{basis}; one acceptance is worth {one.v * one.context * one.lever:,.2f}, the contact costs {one.cost:,.2f}{price}"
+
+# %% ../nbs/50_act/561_card.ipynb #ed8db646
 def _words(offers: Any, action_id: str, known: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """The title of an offer, and its text where all its fields are known."""
     if not isinstance(offers, Offers):
@@ -114,26 +136,28 @@ def next_moves(
     offers: Any = None,  # `Offers`, for titles and words
     known: Mapping[str, Any] | None = None,  # fields for the words
     n: int = 3,
-) -> pl.DataFrame:  # `action_id, title, channel, expected` (money), `why, change, words`
+) -> pl.DataFrame:  # `action_id, title, channel, expected` (money), `why, change, says` (why in words), `words`
     """The best moves that are allowed, with reasons, and what would change them."""
     rows = []
     for place, one in enumerate([one for one in decision.candidates if not one.mask][:n]):
         title, words = _words(offers, one.action_id, known or {})
-        texts = {"why": decision.why(one.action_id), "change": _change(decision, place), "words": words}
+        texts = {"why": decision.why(one.action_id), "change": _change(decision, place, offers), "says": _say_move(one), "words": words}
         rows.append({"action_id": one.action_id, "title": title, "channel": one.channel, "expected": one.priced_net, **texts})
-    texts_first, texts_last = (dict.fromkeys(names, pl.String()) for names in (("action_id", "title", "channel"), ("why", "change", "words")))
-    kinds = pl.Schema({**texts_first, "expected": pl.Float64(), **texts_last})
-    return pl.DataFrame(rows, schema=kinds)
+    names = ("action_id", "title", "channel", "expected", "why", "change", "says", "words")
+    return pl.DataFrame(rows, schema={name: pl.Float64() if name == "expected" else pl.String() for name in names})
 
 # %% ../nbs/50_act/561_card.ipynb #c660e777
-def moves_not_allowed(decision: Decision) -> pl.DataFrame:  # `action_id, channel, why, until`
+def moves_not_allowed(
+    decision: Decision,  # a preview
+    offers: Any = None,  # `Offers`, for titles
+) -> pl.DataFrame:  # `action_id, title, channel, why, until, says` (the rules in words)
     """The moves that a rule forbids now."""
-    rows = [
-        {"action_id": one.action_id, "channel": one.channel, "why": decision.why(one.action_id), "until": one.next_allowed}
-        for one in decision.candidates
-        if one.mask
-    ]
-    return pl.DataFrame(rows, schema={"action_id": pl.String, "channel": pl.String, "why": pl.String, "until": UTC_TIME})
+    rows: list[dict[str, Any]] = []
+    for one in (one for one in decision.candidates if one.mask):
+        told = {"action_id": one.action_id, "title": _words(offers, one.action_id, {})[0], "channel": one.channel}
+        rows.append({**told, "why": decision.why(one.action_id), "until": one.next_allowed, "says": _in_words(decision, one.blocked_by)})
+    texts = dict.fromkeys(("action_id", "title", "channel", "why"), pl.String())
+    return pl.DataFrame(rows, schema=pl.Schema({**texts, "until": UTC_TIME, "says": pl.String()}))
 
 
 def experiment_of(decision: Decision) -> str | None:
@@ -164,7 +188,7 @@ def _policy_parts(decider: Decider | None, customer_id: str, at: datetime, known
     return {
         "contactable": channels_now(decision, zone.zone if zone else None),
         "moves": next_moves(decision, decider.offers, known),
-        "blocked": moves_not_allowed(decision),
+        "blocked": moves_not_allowed(decision, decider.offers),
         "experiment": experiment_of(decision),
     }
 

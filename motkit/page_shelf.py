@@ -97,10 +97,11 @@ def _open(path: Path) -> StudyTables:
 class Shelf:
     """The study of a server, and what was made of it for its readers."""
 
-    def __init__(self, study: StudyTables | str | Path):
+    def __init__(self, study: StudyTables | str | Path, ledger: Any = None):
         self._path = Path(study) if isinstance(study, str | Path) else None
         self._study: StudyTables | None = None if isinstance(study, str | Path) else study
         self._kept: OrderedDict[Any, Shown] = OrderedDict()
+        self.ledger = ledger  # a `motkit.journal.Journal` with what was decided since; None: the study alone
         self.version: tuple[int, ...] = ()
         self.runs = 0  # of the study that were opened
 

@@ -68,6 +68,7 @@ class Visit(param.Parameterized):
 
     def __init__(self, shelf: Shelf, role: str = "", user: str = "", **params: Any):
         self.shelf, self.role, self.user = shelf, role, user
+        self.customer = ""  # whose card is open; never in the address
         untyped: Any = super()
         untyped.__init__(**params)
 

@@ -1,5 +1,6 @@
 """Who may open the pages: the access file, the login as it is served, and what each role sees."""
 
+import asyncio
 import http.client
 import re
 import socket
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 from made_study import make_study
 from served_study import save_study, serve_study
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.websocket import websocket_connect
 
 from motkit.access import Tries, check_password, hash_password, read_access
 from motkit.apps import _prefix
@@ -78,6 +81,28 @@ def test_nobody_gets_a_page_without_a_login(address: str) -> None:
     forged = '2|1:0|10:1795576701|4:user|8:YW5uYQ==|306b605d3604bf96c2246d4b1358ca143cb217a15185f887cf56464e4e05671c'
     assert ask(address, "/", cookie=f'user="{forged}"').status == 302
     assert ask(address, "/health").status == 200
+
+
+async def _answer(address: str, cookie: str, token: str) -> int:
+    """The status for a connection to the session of a token: 101 when it is let in."""
+    headers = {"Origin": f"http://{urllib.parse.urlparse(address).netloc}"} | ({"Cookie": cookie} if cookie else {})
+    try:
+        connection = await websocket_connect(HTTPRequest(address.replace("http", "ws", 1) + "/ws", headers=headers), subprotocols=["bokeh", token])
+    except HTTPClientError as error:
+        return error.code
+    connection.close()
+    return 101
+
+
+def test_a_connection_needs_a_login_and_reaches_its_own_session_only(address: str) -> None:
+    mine = log_in(address, "anna")
+    token = re.search(r'"token":"([^"]+)"', ask(address, "/", cookie=mine).text)[1]
+    assert [asyncio.run(_answer(address, cookie, token)) for cookie in ("", log_in(address, "vera"), mine)] == [403, 403, 101]
+
+
+def test_pages_cannot_be_embedded_in_other_sites(address: str) -> None:
+    for cookie in ("", log_in(address, "anna")):
+        assert ask(address, "/autoload.js?bokeh-autoload-element=1", cookie).status == 404
 
 
 def test_a_login_leads_back_to_this_server_only(address: str) -> None:

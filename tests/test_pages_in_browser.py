@@ -11,6 +11,7 @@ from made_study import make_study
 from served_study import save_study, serve_study
 
 from motkit import views
+from motkit.access import hash_password
 from motkit.study import run_demo
 
 pytestmark = pytest.mark.browser
@@ -123,6 +124,52 @@ def test_on_a_phone_that_prefers_dark_the_page_fits_is_dark_and_its_folded_menu_
     quiet_page.keyboard.press("Enter")
     expect(menu).not_to_be_visible()
     expect(drawn(quiet_page, "threshold_days")).to_be_visible()
+
+
+@pytest.fixture(scope="module")
+def guarded(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The demo study behind a login."""
+    access = tmp_path_factory.mktemp("access") / "access.toml"
+    users = {"gil": "agent", "anna": "analyst"}
+    access.write_text("".join(f'[users.{name}]\nrole = "{role}"\npassword = "{hash_password(f"four words for {name}")}"\n' for name, role in users.items()))
+    with serve_study(folder, "--auth", str(access)) as found:
+        yield found
+
+
+def log_in(page, address: str, name: str) -> None:
+    page.goto(address)
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(f"four words for {name}")
+    page.get_by_role("button", name="Log in").click()
+
+
+def test_the_customer_card_is_not_there_without_a_login_or_for_another_role(address: str, guarded: str, quiet_page, expect) -> None:
+    menu = quiet_page.get_by_role("navigation", name="Pages")
+    quiet_page.goto(f"{address}/?page=card")
+    expect(menu.get_by_role("link", name="Overview")).to_be_visible()
+    expect(menu.get_by_role("link", name="Customer card")).to_have_count(0)
+    quiet_page.goto(f"{guarded}/?page=card")
+    expect(quiet_page.get_by_text("Log in to see this study.")).to_be_visible()
+    log_in(quiet_page, f"{guarded}/?page=card", "anna")
+    expect(quiet_page.get_by_role("heading", name="Overview", exact=True, level=1).last).to_be_visible()
+    expect(menu.get_by_role("link", name="Customer card")).to_have_count(0)
+    assert quiet_page.get_by_label("Customer number").count() == 0
+
+
+def test_an_agent_reads_a_card_whose_number_stays_out_of_the_address(guarded: str, quiet_page, expect, folder: Path) -> None:
+    from motkit import open_study
+
+    who = open_study(folder).table("decision_candidates").filter("allowed")["customer_id"][0]
+    log_in(quiet_page, f"{guarded}/?page=card", "gil")
+    quiet_page.get_by_label("Customer number").fill(who)
+    quiet_page.get_by_label("Customer number").press("Enter")
+    for heading in (f"Customer {who}", "Next moves", "Contactable now", "Promises open or broken", "Needs", "Service so far", "Last interactions", "Not allowed now"):
+        expect(quiet_page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
+    expect(quiet_page.get_by_text("95% interval").last).to_be_visible()
+    assert who not in quiet_page.url
+    quiet_page.get_by_label("Customer number").fill("nobody")
+    quiet_page.get_by_label("Customer number").press("Enter")
+    expect(quiet_page.get_by_text("Nothing is known of this customer")).to_be_visible()
 
 
 def test_a_new_run_reaches_an_open_page_and_a_broken_study_is_told(quiet_page, expect, tmp_path: Path) -> None:

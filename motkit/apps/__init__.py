@@ -142,6 +142,18 @@ def _health(shelf: Any) -> type:
     return Health
 
 
+def _close_embedding(server: Any, prefix: str) -> None:
+    """Answer 404 where Bokeh would embed a session in a page of another site: nobody asks for it, and it knows no login."""
+    from tornado.web import RequestHandler
+
+    class Gone(RequestHandler):
+        def prepare(self) -> None:
+            self.set_status(404)
+            self.finish("There is nothing here.")
+
+    server._tornado.add_handlers(".*", [(rf"{prefix}/autoload\.js", Gone)])
+
+
 def _log_request(handler: Any) -> None:
     """One line a request, without what was asked in the query; static files and health checks are left out."""
     path = handler.request.path
@@ -198,6 +210,7 @@ class Serving:
     prefix: str = ""  # path under which a proxy shows the pages
     behind_proxy: bool = False  # whether to believe the headers of a proxy about who asks and by which protocol
     log: bool = True  # whether to write a line a request to standard error
+    ledger: str = ""  # address of the ledger whose decisions the customer card shows; '' for the study alone
 
 
 def serve(
@@ -220,6 +233,8 @@ def serve(
         from motkit.access import read_access
 
         access = read_access(how.auth)
+    elif how.ledger:
+        raise SettingError("ledger", "it is shown on the customer card, which needs a login", "Name who may enter: --auth access.toml")
     port = _free_port(address, port)
     from motkit.app import make_app
     from motkit.page_shelf import Shelf
@@ -237,6 +252,7 @@ def serve(
         return
     if how.num_procs > 1:
         page()
+    shelf.ledger = _open_ledger(how.ledger) if how.ledger else None  # by each process for itself
     _Watch(shelf, server.io_loop).start(how.num_procs > 1)
     first = how.num_procs == 1 or _is_first_process()
 
@@ -254,6 +270,15 @@ def serve(
     if first:
         server.io_loop.add_callback(tell)
     server.run_until_shutdown()
+
+
+def _open_ledger(address: str) -> Any:
+    """The ledger behind the customer card. Raises `LedgerError` for an address that cannot be opened."""
+    from motkit.journal import Journal
+
+    ledger = Journal(address)
+    ledger.entries(["erased"])
+    return ledger
 
 
 def _is_first_process() -> bool:
@@ -274,6 +299,8 @@ def _make_server(page: Any, shelf: Any, port: int, address: str, prefix: str, ho
     options |= {"use_xheaders": True} if how.behind_proxy else {}
     options |= _login(access) if access else {}
     try:
-        return get_server({"/": page}, port=port, address=address, **options)
+        server = get_server({"/": page}, port=port, address=address, **options)
     except OSError as error:
         raise _taken(address, port, error) from None
+    _close_embedding(server, prefix)
+    return server

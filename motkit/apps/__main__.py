@@ -21,9 +21,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--num-procs", type=int, default=1, help="server processes (default: %(default)s)")
     parser.add_argument("--prefix", default="", help="path under which a proxy shows the pages")
     parser.add_argument("--behind-proxy", action="store_true", help="believe a proxy's headers about who asks")
+    parser.add_argument("--ledger", default="", help="address of the ledger that the customer card shows, e.g. sqlite:///ledger.db; needs --auth")
     parser.add_argument("--quiet", action="store_true", help="write no line a request")
     chosen = parser.parse_args(arguments)
-    how = Serving(chosen.auth, chosen.num_procs, chosen.prefix, chosen.behind_proxy, not chosen.quiet)
+    how = Serving(chosen.auth, chosen.num_procs, chosen.prefix, chosen.behind_proxy, not chosen.quiet, chosen.ledger)
     try:
         serve(chosen.study, chosen.port, chosen.address, chosen.open, chosen.allow, how)
     except MotkitError as error:

@@ -87,6 +87,21 @@ class LogoutHandler(_Local):
         self.write(write_page("motkit", "You are logged out.", self.home, go="Log in again"))
 
 
+def _is_own_session(handler: WebSocketHandler, user: str) -> bool:
+    """Whether nobody else has opened the session that a connection asks for."""
+    from bokeh.util.token import get_session_id
+
+    from motkit.app import open_apps
+
+    told = handler.request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+    try:
+        session = get_session_id(told[1].strip()) if len(told) == 2 else ""
+    except (ValueError, KeyError, TypeError):
+        return False
+    owners = {app.visit.user for app in open_apps if app.document and (context := app.document.session_context) and context.id == session}
+    return owners <= {user}
+
+
 class PasswordProvider(AuthProvider):
     """Lets in those whose signed cookie names somebody of the access file."""
 
@@ -101,6 +116,8 @@ class PasswordProvider(AuthProvider):
         if user is None or not self._access.role_of(user):
             return None
         if isinstance(handler, WebSocketHandler):
+            if not _is_own_session(handler, user):
+                return None
             from panel import state
 
             state._active_users[user] += 1

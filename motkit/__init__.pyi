@@ -8,8 +8,8 @@ from .attention import fold_pings
 from .broken_promises import cost_of_breaking, judge_equivalence
 from .candidates import Pattern, find_pattern, propose_candidates
 from .card import CustomerCard, customer_card
-from .changed_study import what_if
 from .card_of_study import study_card
+from .changed_study import what_if
 from .cohorts import cohort_retention
 from .complaints import compare_resolution, complaint_promises, measure_complaints
 from .consents import read_consents

@@ -90,6 +90,7 @@ from .stability import population_stability
 from .store import Store, open_store, write_store
 from .story_logs import Story, simulate_story
 from .study import DEMO_SETTINGS, Study, open_study, run_study
+from .study_decider import study_decider
 from .threshold_drift import watch_thresholds
 from .thresholds import Threshold, find_threshold
 from .tidying import bundle_rare, conversation_table, fold_lifecycle
@@ -263,6 +264,7 @@ __all__ = [
     "still_wanted",
     "stitch_identities",
     "study_card",
+    "study_decider",
     "survival",
     "time_to_convert",
     "transitions",

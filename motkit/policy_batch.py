@@ -294,18 +294,15 @@ def name_masks(
     policy: Policy,
 ) -> pl.Series:  # the names of the rules that block, a list a row
     """Turn masks into names of rules."""
-    kinds, place = _few(mask) if mask.max(initial=0) < 1 << _NARROW else np.unique(mask, return_inverse=True)
+    kinds, place = _few(mask) if mask.max(initial=0) < min(len(mask), 1 << 22) else np.unique(mask, return_inverse=True)
     names = pl.Series("blocked_by", [policy.names(int(kind)) for kind in kinds], pl.List(pl.String))
     return names.gather(place)
 
 
-_NARROW = 22  # masks of fewer bits are looked up in a table
-
-
 def _few(mask: NDArray[np.uint64]) -> tuple[Codes, Codes]:
-    """The distinct masks of a column and the place of each row's, by a table of all masks."""
+    """The distinct masks of a column and the place of each row's, by a table of all masks, where that is no longer than the column."""
     rows = mask.astype(np.int64)
-    seen = np.zeros(1 << _NARROW, bool)
+    seen = np.zeros(int(mask.max(initial=0)) + 1, bool)
     seen[rows] = True
     return np.flatnonzero(seen), (np.cumsum(seen) - 1)[rows]
 

@@ -1,11 +1,10 @@
 """Decisions over HTTP: a process of its own, asked over loopback, with keys, roles, limits and errors without tracebacks."""
 
+import asyncio
 import json
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,15 +13,18 @@ from typing import Any
 import pytest
 from light_study import run_stages
 from postgres_fixture import free_port
+from served_api import Served, serve_api
 
+from motkit.decider import Decider
 from motkit.errors import SettingError
 from motkit.ledger import Ledger
+from motkit.policy import parse_policy
 from motkit.settings import Settings
 from motkit.simulate import simulate_customers
 
 pytest.importorskip("fastapi")
 pytest.importorskip("sqlalchemy")
-from motkit.apps.api import MOST_BYTES, Bucket, add_key, check_instant, hash_key, read_keys
+from motkit.apps.api import MOST_BYTES, Bucket, add_key, check_instant, hash_key, make_api, read_keys
 
 POLICY = """
 [[actions]]
@@ -43,41 +45,15 @@ of = { kind = "contact" }
 TRIGGERS = '[[triggers]]\nname = "calls"\ntype = "count"\nof = "support_call"\nn = 2\nwithin = "7d"\nemits = { need = "resolve", ttl = "3d" }\n'
 
 
-class Served:
-    """A server, its folder and its keys."""
-
-    def __init__(self, port: int, folder: Path, keys: dict[str, str]):
-        self.at, self.folder, self.keys = f"http://127.0.0.1:{port}", folder, keys
-
-    def ask(self, path: str, body: Any = None, role: str | None = "admin", **headers: str) -> tuple[int, dict[str, Any]]:
-        """Status and JSON of an answer; every error must be problem JSON."""
-        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
-        given = {name.replace("_", "-"): value for name, value in headers.items()} | ({} if role is None else {"Authorization": f"Bearer {self.keys[role]}"})
-        request = urllib.request.Request(self.at + path, data, {"Content-Type": "application/json", **given})
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, json.loads(answer.read())
-        except urllib.error.HTTPError as refusal:
-            status, kind, text = refusal.code, refusal.headers["Content-Type"], refusal.read().decode()
-        assert kind == "application/problem+json"
-        assert "Traceback" not in text
-        return status, json.loads(text)
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder, port = tmp_path_factory.mktemp("api"), free_port()
+    folder = tmp_path_factory.mktemp("api")
     run_stages({"sessions"}, Settings(), simulate_customers(n=60, seed=1).events, folder / "study")
     (folder / "policy.toml").write_text(POLICY)
     (folder / "triggers.toml").write_text(TRIGGERS)
     keys = {role: add_key(folder / "keys.toml", f"the {role}", role) for role in ("sender", "observer", "agent", "admin")}
-    command = [sys.executable, "-m", "motkit", "serve", "study", "--api", "--port", str(port), "--policy", "policy.toml", "--triggers", "triggers.toml"]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        assert f"http://127.0.0.1:{port}/v1/decide" in process.stdout.readline()
-        yield Served(port, folder, keys)
-        process.terminate()
-        process.wait(timeout=30)
+    with serve_api(folder, "--policy", "policy.toml", "--triggers", "triggers.toml", keys=keys) as served:
+        yield served
 
 
 def test_a_decision_is_made_reserved_sent_and_answered(served: Served) -> None:
@@ -214,7 +190,7 @@ def test_an_instant_is_the_clocks_or_near_it() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "no policy was named"),
+        ([], "no contact policy, and none was named"),
         (["--policy", "none.toml"], "there is no such file"),
         (["--policy", "policy.toml", "--keys", "none.toml"], "motkit key NAME"),
         (["--policy", "policy.toml", "--ledger", "mysql://ann:secret@host/x"], "the address begins with 'mysql'"),
@@ -227,3 +203,34 @@ def test_a_server_that_cannot_start_says_why_in_one_paragraph(served: Served, op
     assert said in done.stderr
     assert "secret" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_nobody_foresaw_is_a_problem_without_a_word_of_it_and_is_noted_by_its_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    decider = Decider(parse_policy(POLICY), ledger=f"sqlite:///{tmp_path}/ledger.db")
+    decider.decide = lambda *given, **told: 1 / len(())  # type: ignore[method-assign, assignment]
+    key = add_key(tmp_path / "keys.toml", "the sender", "sender")
+    api, sent = make_api(decider, read_keys(tmp_path / "keys.toml")), list[dict[str, Any]]()
+    body = json.dumps({"customer_id": "ann"}).encode()
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json", "content-length": str(len(body))}
+
+    async def ask() -> None:
+        scope = {"type": "http", "method": "POST", "path": "/v1/decide", "query_string": b"", "client": ("here", 1), "http_version": "1.1", "scheme": "http"}
+        asked = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def receive() -> dict[str, Any]:
+            return next(asked, {"type": "http.disconnect"})
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await api({**scope, "headers": [(name.encode(), value.encode()) for name, value in headers.items()]}, receive, send)
+
+    with pytest.raises(ZeroDivisionError):  # goes on to the server's own log, after the answer
+        asyncio.run(ask())
+    assert sent[0]["status"] == 500
+    assert dict(sent[0]["headers"])[b"content-type"] == b"application/problem+json"
+    told = json.loads(b"".join(message.get("body", b"") for message in sent[1:]))
+    assert told["title"] == "Internal Server Error"
+    assert "division" not in str(told)
+    assert capsys.readouterr().err == "motkit api: ZeroDivisionError on POST /v1/decide\n"
+    decider.ledger.close()  # type: ignore[union-attr]

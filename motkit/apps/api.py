@@ -26,6 +26,7 @@ from motkit.errors import DesignError, LedgerError, MissingExtraError, MotkitErr
 from motkit.journal import Journal
 from motkit.ledger import Ledger
 from motkit.study import open_study
+from motkit.study_decider import study_decider, study_settings
 from motkit.written import read_toml
 
 try:
@@ -405,11 +406,12 @@ def add_errors(api: FastAPI) -> None:
             return problem(411, "Length Required", "say how long the body is")
         if announced.isdigit() and int(announced) > MOST_BYTES:
             return problem(413, "Content Too Large", f"a body has at most {MOST_BYTES:,} bytes")
-        try:
-            return await go_on(request)
-        except Exception as error:  # noqa: BLE001  the last resort: no traceback leaves the process
-            print(f"motkit api: {type(error).__name__} on {request.method} {request.url.path.split('/card/')[0]}", file=sys.stderr, flush=True)
-            return problem(500, "Internal Server Error", "something unforeseen; it is noted where the server runs")
+        return await go_on(request)
+
+    @api.exception_handler(500)
+    async def unforeseen(request: Request, error: Exception) -> Response:  # the server's last resort, outside of all else
+        print(f"motkit api: {type(error).__name__} on {request.method} {request.url.path.split('/card/')[0]}", file=sys.stderr, flush=True)
+        return problem(500, "Internal Server Error", "something unforeseen; it is noted where the server runs")
 
     @api.exception_handler(StarletteHTTPException)
     async def refused(request: Request, error: StarletteHTTPException) -> Response:
@@ -442,7 +444,7 @@ class _Server(uvicorn.Server):
 
 def serve_api(api: FastAPI, port: int, address: str = "127.0.0.1") -> None:
     """Serve until Ctrl+C. Raises `SettingError` if the port cannot be had."""
-    config = uvicorn.Config(api, host=address, port=port, log_level="error", access_log=False, server_header=False, limit_concurrency=200)
+    config = uvicorn.Config(api, host=address, port=port, log_level="critical", access_log=False, server_header=False, limit_concurrency=200)
     try:
         _Server(config).run()
     except SystemExit:
@@ -450,11 +452,11 @@ def serve_api(api: FastAPI, port: int, address: str = "127.0.0.1") -> None:
 
 
 def run_api(
-    study: Path,  # the folder of a study: profiles, consents, and facts for the card
+    study: Path,  # the folder of a study: scores, profiles, consents, and facts for the card
     port: int,
     address: str,
     *,
-    policy: Path | None,
+    policy: Path | None,  # this and the next three: None for the study's own
     offers: Path | None,
     triggers: Path | None,
     promises: Path | None,
@@ -462,16 +464,10 @@ def run_api(
     keys: Path,
 ) -> None:
     """Serve decisions for the customers of a study. Raises `SettingError`, `StudyError`, `LedgerError`."""
-    if policy is None:
-        raise SettingError("motkit serve --api", "no policy was named", "Type e.g. --policy policy.toml")
     known, guards = open_study(study), read_keys(keys)
-    tables = {name: known.table(name) for name in ("profiles", "consents", "scores") if name in known.tables}
-    people = tables.get("profiles")
-    customers = people.select("customer_id", "time_zone") if people is not None and "time_zone" in people.columns else None
-    decider = Decider(
-        policy, offers, Ledger(ledger), customers=customers, consents=tables.get("consents"), scores=tables.get("scores"), triggers=triggers
-    )
-    card = {"triggers": triggers, "promises": promises}
+    decider = study_decider(known, Ledger(ledger), policy, offers, triggers)
+    chosen = study_settings(known)
+    card = {"triggers": triggers or chosen.triggers.file, "promises": promises or chosen.promises.file}
     api = make_api(decider, guards, known, card=card)
     Journal(ledger).entries(["erased"])  # an address that cannot be opened is told before anything is served
     serve_api(api, port, address)

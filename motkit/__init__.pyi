@@ -16,6 +16,7 @@ from .consents import read_consents
 from .contact_time import best_contact_time
 from .customers import CustomerTable, customer_table
 from .decider import Decider
+from .deciding import study_decider
 from .decision import Decision, Score
 from .detection import detect_triggers, still_wanted
 from .engagement import engagement_signals, score_engagement
@@ -90,7 +91,6 @@ from .stability import population_stability
 from .store import Store, open_store, write_store
 from .story_logs import Story, simulate_story
 from .study import DEMO_SETTINGS, Study, open_study, run_study
-from .study_decider import study_decider
 from .threshold_drift import watch_thresholds
 from .thresholds import Threshold, find_threshold
 from .tidying import bundle_rare, conversation_table, fold_lifecycle

@@ -26,7 +26,7 @@ from motkit.errors import DesignError, LedgerError, MissingExtraError, MotkitErr
 from motkit.journal import Journal
 from motkit.ledger import Ledger
 from motkit.study import open_study
-from motkit.study_decider import study_decider, study_settings
+from motkit.deciding import study_decider, study_settings
 from motkit.written import read_toml
 
 try:

@@ -17,7 +17,7 @@ from motkit.offers import read_offers
 from motkit.settings import DecisionSettings
 from motkit.simulate import simulate_customers
 from motkit.study import DEMO_SETTINGS, Study
-from motkit.study_decider import study_decider
+from motkit.deciding import study_decider
 
 pytest.importorskip("sqlalchemy")
 

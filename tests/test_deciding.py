@@ -9,6 +9,7 @@ import pytest
 from light_study import run_stages
 from served_api import serve_api
 
+from motkit.deciding import study_decider
 from motkit.decision_bench import bench_policy
 from motkit.errors import SettingError
 from motkit.ledger import Ledger
@@ -17,7 +18,6 @@ from motkit.offers import read_offers
 from motkit.settings import DecisionSettings
 from motkit.simulate import simulate_customers
 from motkit.study import DEMO_SETTINGS, Study
-from motkit.deciding import study_decider
 
 pytest.importorskip("sqlalchemy")
 

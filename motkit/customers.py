@@ -50,7 +50,7 @@ def protected_columns(
 
 # %% ../nbs/30_loyalty/33_customers.ipynb #973a9d90
 BEHAVIOUR, PROFILE = "behaviour", "profile"
-PROVENANCE = pl.Schema({"column": pl.String(), "source": pl.String(), "role": pl.String(), "unit": pl.String(), "note": pl.String()})
+PROVENANCE = pl.Schema({"column": pl.String(), "source": pl.String(), "role": pl.String(), "unit": pl.String(), "note": pl.String(), "origin": pl.String()})
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class CustomerTable:
 
     table: pl.DataFrame  # `customer_id` and what personas may be made of
     protected: pl.DataFrame  # `customer_id` and the protected attributes, for the audit alone
-    provenance: pl.DataFrame  # `column, source` (behaviour, profile), `role` (basis, context, protected), `unit, note`
+    provenance: pl.DataFrame  # `column, source` (behaviour, profile), `role` (basis, context, protected), `unit, note`, `origin` (files or lists)
     as_of: datetime | None  # behaviour up to this instant; None: there is none in it
 
     @property
@@ -236,11 +236,22 @@ def customer_table(
 _NOT_ATTRIBUTES = {"customer_id", "valid_from", "valid_to", "provenance"}
 
 
+def _origin(table: pl.DataFrame, column: str, of_behaviour: bool) -> str:
+    """Where a column is from: the log, or what the profiles say of the customers who have a value."""
+    if of_behaviour:
+        return "the log"
+    if "provenance" not in table.columns:
+        return "the profile"
+    named = table.filter(pl.col(column).is_not_null())["provenance"].drop_nulls().cast(pl.String).str.split(", ").explode().unique().sort().to_list()
+    return ", ".join(named[:5]) + (f" and {len(named) - 5} more" if len(named) > 5 else "") if named else "the profile"
+
+
 def _as_table(table: pl.DataFrame, behaviour: Sequence[str], more: Sequence[str], allowed: Mapping[str, str], as_of: datetime | None) -> CustomerTable:
     """Set protected columns apart and say where each column came from."""
     names = [name for name in table.columns if name not in _NOT_ATTRIBUTES]
     apart = protected_columns([name for name in names if name not in behaviour], more, allowed)
+    origins = [_origin(table, name, name in behaviour) for name in names]
     rows = [_describe(name, BEHAVIOUR if name in behaviour else PROFILE, name in apart, allowed, table.schema[name]) for name in names]
-    provenance = pl.DataFrame(rows, schema=PROVENANCE, orient="row")
+    provenance = pl.DataFrame([(*row, origin) for row, origin in zip(rows, origins, strict=True)], schema=PROVENANCE, orient="row")
     kept = table.select("customer_id", *(name for name in names if name not in apart))
     return CustomerTable(kept, table.select("customer_id", *apart), provenance, as_of)

@@ -26,6 +26,7 @@ PERSONA_PAGE = PagePlan(
         Look(persona_views.persona_number, persona_plots.plot_persona_number, width=5),
         Look(persona_views.persona_promises),
         Look(persona_views.persona_changes),
+        Look(persona_views.persona_basis),
     ),
 )
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NOT_SHOWN', 'list_personas', 'persona_figures', 'persona_sizes', 'persona_stability', 'persona_number',
-           'persona_places', 'persona_card', 'persona_promises', 'persona_changes', 'persona_audit']
+           'persona_places', 'persona_card', 'persona_promises', 'persona_changes', 'persona_audit', 'persona_basis']
 
 # %% ../nbs/70_show/711_persona_views.ipynb #1dd56687
 import polars as pl
@@ -319,3 +319,21 @@ def persona_audit(
     table = audit.filter(pl.col("persona") != "all", pl.col("level") != "all")
     brief = table.with_columns(pl.col("attribute", "level").map_elements(say_name, pl.String))
     return View("persona_audit", title, sentence, table, join_sentences(_rests_on(study), how, say_hidden(audit, min_cell_of(study), "cell")), brief=brief)
+
+# %% ../nbs/70_show/711_persona_views.ipynb #711f0001
+_ROLES = {"basis": "personas are made of it", "held out": "not used, compared afterwards", "context": "not used", "protected": "kept apart for the audit"}
+
+
+def persona_basis(
+    study: StudyTables,  # an open study
+) -> View:  # table: column, source, role, unit, note, origin
+    """Of which columns personas are made, where each is from, and what was left out."""
+    name, title, columns = "persona_basis", "What they are made of", _read(study, "persona_columns")
+    if not columns.height:
+        return View(name, title, "", pl.DataFrame(schema={"column": pl.String}), "", _verdict(study))
+    table = columns if "origin" in columns.columns else columns.with_columns(origin=pl.lit(""))
+    used, apart = (table.filter(pl.col("role") == role).height for role in ("basis", "protected"))
+    from_log = table.filter(pl.col("role") == "basis", pl.col("source") == "behaviour").height
+    sentence = f"Made of {say_many(used, 'column')}: {from_log} of behaviour, {used - from_log} of profiles; {say_many(apart, 'protected one')} kept apart."
+    words = {"column": [say_name(one) for one in table["column"]], "use": [_ROLES.get(role, role) for role in table["role"]], "from": table["origin"], "unit": table["unit"], "note": table["note"]}
+    return View(name, title, sentence, table, _rests_on(study), brief=pl.DataFrame(words))

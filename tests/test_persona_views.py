@@ -146,3 +146,12 @@ def test_attributes_are_named_in_words_and_one_that_was_let_in_with_its_reason(s
     let_in = Kept(study.frames | {"persona_columns": columns})
     assert "let in for a recorded reason: age band (a youth tariff)." in persona_views.persona_figures(let_in).footing
     assert "let in" not in persona_views.persona_figures(study).footing
+
+
+def test_columns_are_shown_with_where_they_are_from(study: Kept) -> None:
+    seen = persona_views.persona_basis(study)
+    assert set(seen.table.filter(pl.col("source") == "behaviour")["origin"]) == {"the log"}
+    protected = seen.table.filter(pl.col("role") == "protected")
+    assert protected.height
+    assert f"{protected.height} protected one" in seen.sentence
+    assert seen.brief["use"].str.contains("kept apart").sum() == protected.height

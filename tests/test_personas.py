@@ -276,6 +276,15 @@ def test_the_personas_of_the_simulation_are_found_again() -> None:
     assert not personas.profile_only
 
 
+def test_each_column_says_from_which_list_it_is() -> None:
+    bought = pl.DataFrame({"customer_id": ["ann", "bo"], "income": [5, None], "town": ["x", "y"], "provenance": ["crm.csv, bought list", "crm.csv"]})
+    made = customer_table(log([event(who, day, "home") for who in ("ann", "bo") for day in range(3)]), bought)
+    origins = dict(made.provenance.select("column", "origin").rows())
+    assert (origins["income"], origins["town"], origins["visits_per_week"]) == ("bought list, crm.csv", "bought list, crm.csv", "the log")
+    alone = customer_table(None, bought.filter(pl.col("customer_id") == "bo")).provenance
+    assert dict(alone.select("column", "origin").rows()) == {"income": "the profile", "town": "crm.csv"}
+
+
 def test_customers_without_anything_are_refused() -> None:
     with pytest.raises(DesignError, match="neither events nor a profile"):
         customer_table(None)

@@ -199,7 +199,7 @@ def _plain(value: Any) -> Any:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Policy:
     """A contact policy; `read_policy` makes it from a file."""
 
@@ -224,6 +224,10 @@ class Policy:
         if rule.id in action.exempt and rule.kind != "consent":
             return False
         return fits(rule.scope, action.fields())
+
+    def __repr__(self) -> str:
+        rules = [f"  {rule.kind:<9} {rule.id}" for rule in self.rules]
+        return "\n".join([f"Policy {self.name}, version {self.version}", *rules, *(f"  limit     {limit.id}: {limit.max:g} {limit.usage}" for limit in self.limits)])
 
     def names(self, mask: int) -> list[str]:
         """The rules whose bits are set, in the order of the policy."""

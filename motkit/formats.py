@@ -300,6 +300,7 @@ def _repr_page(page: FormatPage) -> str:
 
 
 FormatPage._repr_html_ = _repr_page  # type: ignore[attr-defined]
+FormatPage.__repr__ = FormatPage.__str__  # type: ignore[assignment]
 
 
 def describe_format(

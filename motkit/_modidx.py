@@ -433,6 +433,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'motkit.contact_rules.PerCustomer': ( '50_act/contact_rules.html#percustomer',
                                                                             'motkit/contact_rules.py'),
                                       'motkit.contact_rules.Policy': ('50_act/contact_rules.html#policy', 'motkit/contact_rules.py'),
+                                      'motkit.contact_rules.Policy.__repr__': ( '50_act/contact_rules.html#policy.__repr__',
+                                                                                'motkit/contact_rules.py'),
                                       'motkit.contact_rules.Policy.applies': ( '50_act/contact_rules.html#policy.applies',
                                                                                'motkit/contact_rules.py'),
                                       'motkit.contact_rules.Policy.names': ( '50_act/contact_rules.html#policy.names',

@@ -167,6 +167,9 @@ def explain_faults(
     try:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError) as error:
+        if re.search(r"os error (27|28|122)\b|No space left", str(error)):
+            hint = "Make room there, or name another folder before the command: TMPDIR=/path/with/room"
+            raise SourceError(about, f"there is no room for a copy to work on in {tempfile.gettempdir()}", hint) from None
         many = "fields" in str(error)
         broken = [f"{file.name}: {line}" for file, separator in texts if many and (line := find_broken_line(file, separator))]
         if broken:

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,34 +20,57 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """The address of a real server in a temporary folder, which is stopped and removed afterwards."""
+class Server:
+    """A real server in a folder of its own, which can be stopped and started."""
+
+    def __init__(self, home: Path, folder: Path):
+        self.home, self.folder, self.port = home, folder, free_port()
+        self.who: dict[str, str] = {"user": "postgres"} if os.geteuid() == 0 else {}
+        self.address = f"postgresql://motkit:secret@127.0.0.1:{self.port}/postgres"
+        data = folder / "data"
+        subprocess.run([home / "initdb", "-D", data, "-U", "motkit", "-A", "trust", "--no-sync"], check=True, capture_output=True, cwd=folder, **self.who)  # type: ignore[call-overload]
+        self.command = [home / "postgres", "-D", data, "-k", folder, "-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, cwd=self.folder, **self.who)  # type: ignore[call-overload]
+        wait_for(self.port, self.process)
+
+    def stop(self) -> None:
+        """Stop at once; whoever is connected is cut off."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(timeout=30)
+
+
+@contextmanager
+def running_postgres() -> Iterator[Server]:
+    """A real server in a temporary folder, which is stopped and removed afterwards."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     home = programs[-1] if programs else Path(shutil.which("initdb") or "/nowhere/initdb").parent
     if not (home / "initdb").exists():
         pytest.skip("PostgreSQL is not installed, so no server is tried")
-    root = os.geteuid() == 0
-    who = {"user": "postgres"} if root else {}
     folder = Path(tempfile.mkdtemp(prefix="motkit-pg-"))
     try:
-        if root:
+        if os.geteuid() == 0:
             try:
                 shutil.chown(folder, "postgres")
             except LookupError:
                 pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
-        data, port = folder / "data", free_port()
-        subprocess.run([home / "initdb", "-D", data, "-U", "motkit", "-A", "trust", "--no-sync"], check=True, capture_output=True, cwd=folder, **who)
-        command = [home / "postgres", "-D", data, "-k", folder, "-p", str(port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
-        with (folder / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **who) as server:
-            try:
-                wait_for(port, server)
-                yield f"postgresql://motkit:secret@127.0.0.1:{port}/postgres"
-            finally:
-                server.terminate()
-                server.wait(timeout=30)
+        server = Server(home, folder)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The address of a server for all tests."""
+    with running_postgres() as server:
+        yield server.address
 
 
 def wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:

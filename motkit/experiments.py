@@ -13,11 +13,12 @@ from typing import Any
 
 import polars as pl
 from scipy.special import chdtrc, ndtr, stdtr, stdtrit
+from scipy.stats import fisher_exact
 
 from .arm_sums import Engine, check_arms, remove_before, sum_arms
 from .difference_words import say_more, say_p
 from .differences import compare_restricted_mean
-from .errors import SettingError, StatisticalWarning
+from .errors import DesignError, SettingError, StatisticalWarning
 from .intervals import wilson, z_of
 from .looks import confidence_sequence
 from .ranks import logrank
@@ -65,10 +66,22 @@ def _newcombe(p: float, n: float, q: float, m: float, z: float) -> tuple[float, 
     return d - math.hypot(p - l1, u0 - q), d + math.hypot(u1 - p, q - l0)
 
 # %% ../nbs/60_measure/603_experiments.ipynb #2d05a2ae
+def _fisher(row: Mapping[str, Any], base: Mapping[str, Any]) -> float | None:
+    """Fisher's exact p where fewer than five outcomes are expected in a cell (Cochran 1954); None where there are enough."""
+    hits = [round(one["mean"] * one["n"]) for one in (row, base)]
+    share = sum(hits) / (row["n"] + base["n"])
+    if min(row["n"], base["n"]) * min(share, 1 - share) >= 5:
+        return None
+    table = [[hit, one["n"] - hit] for hit, one in zip(hits, (row, base), strict=True)]
+    return float(fisher_exact(table).pvalue)
+
+
 def _p_value(row: Mapping[str, Any], base: Mapping[str, Any], plan: _Plan) -> tuple[float, float]:
     """The p-value of a difference and how many standard errors its interval reaches."""
     error, gap = math.sqrt(row["variance"] + base["variance"]), row["mean"] - base["mean"]
     if plan.kind == "rate" and plan.exact:
+        if (few := _fisher(row, base)) is not None:
+            return few, plan.z
         pooled = (row["mean"] * row["n"] + base["mean"] * base["n"]) / (row["n"] + base["n"])
         error = math.sqrt(pooled * (1 - pooled) * (1 / row["n"] + 1 / base["n"]))
     if error == 0:
@@ -204,6 +217,9 @@ def _rows_of(rows: pl.LazyFrame, arm: str, outcome: str, control: str, cluster: 
     if before is not None:
         rows, left = remove_before(rows, outcome, before, plan.engine)
     sums = {row["arm"]: row for row in sum_arms(rows, arm, outcome, cluster, plan.engine).iter_rows(named=True)}
+    if alone := [name for name, row in sums.items() if row["variance"] is None]:
+        units = "row" if cluster is None else "cluster"
+        raise DesignError("compare_arms", f"{', '.join(map(repr, alone))} has a single {units}, so how it varies is not known", f"Give each arm two or more {units}s.")
     base = sums.pop(control)
     made: list[dict[str, Any]] = [{"outcome": outcome, "arm": control, "n": base["n"], "value": base["mean"]}]
     for name, row in sums.items():

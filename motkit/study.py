@@ -6,12 +6,14 @@
 __all__ = ['FORMAT', 'BESIDE', 'DEMO_SETTINGS', 'Study', 'open_study', 'describe_log', 'run_study', 'continue_study', 'run_demo']
 
 # %% ../nbs/65_study/65_study.ipynb #091b399d
+import errno
 import hashlib
 import json
 import platform
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -72,8 +74,12 @@ class Study:
         return pl.scan_parquet(self.path / self.manifest["tables"][name]["file"])
 
     def table(self, name: str) -> pl.DataFrame:
-        """A table, read. Raises `StudyError` for a name that the study does not have."""
-        return self.scan(name).collect()
+        """A table, read. Raises `StudyError` for a name that the study does not have, and for a file that is gone or spoilt."""
+        try:
+            return self.scan(name).collect()
+        except (OSError, pl.exceptions.PolarsError) as error:
+            fault = f"the file of the table {name!r} is {'missing' if isinstance(error, FileNotFoundError) else 'spoilt'}"
+            raise StudyError(str(self.path), fault, "Run the study again; what is whole is kept.") from None
 
     @property
     def store(self) -> Store:
@@ -156,11 +162,16 @@ class _Run:
         """A table that this run has made or taken over."""
         return pl.scan_parquet(self.folder / self.tables[name]["file"])
 
+    def _is_whole(self, entry: Mapping[str, Any]) -> bool:
+        """Whether the file of a table is there, as long as it was written."""
+        file = self.folder / entry["file"]
+        return file.exists() and int(entry.get("bytes", file.stat().st_size)) == file.stat().st_size
+
     def take_over(self, name: str, key: str) -> bool:
         """Keep the tables of the last run if their key is the same and they are all there."""
         before = self.old.get("stages", {}).get(name, {})
         tables = {table: self.old["tables"][table] for table in before.get("tables", ())}
-        if before.get("key") != key or not all((self.folder / entry["file"]).exists() for entry in tables.values()):
+        if before.get("key") != key or not all(self._is_whole(entry) for entry in tables.values()):
             return False
         self.keys[name] = key
         self.stages[name] = before | {"reused": True}
@@ -175,7 +186,7 @@ class _Run:
             rows.lazy().sink_parquet(scratch, engine="streaming", mkdir=True)
             scratch.replace(file)
             height = pl.scan_parquet(file).select(pl.len()).collect().item()
-            self.tables[table] = {"file": str(file.relative_to(self.folder)), "rows": height, "stage": name}
+            self.tables[table] = {"file": str(file.relative_to(self.folder)), "rows": height, "bytes": file.stat().st_size, "stage": name}
         self.keys[name] = key
         seconds = round(time.perf_counter() - started, 3)
         self.stages[name] = {"key": key, "tables": list(tables), "seconds": seconds, "reused": False, "problem": problem}
@@ -350,6 +361,18 @@ def _compute(run: _Run, store: Store, inputs: Any, source: Any) -> dict[str, Any
         "tables": run.tables,
     }
 
+# %% ../nbs/65_study/65_study.ipynb #5ec0de01
+@contextmanager
+def _told_when_full(folder: Path) -> Iterator[None]:
+    """A disk that is full, or may not be written to, is told as such. The last good study stays as it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        hint = "Make room, or name a folder that may be written to with --out. The last study is as it was."
+        raise StudyError(str(folder), f"it cannot be written to ({error.strerror})", hint) from None
+
 # %% ../nbs/65_study/65_study.ipynb #3b2dcd6b
 def run_study(
     settings: Settings,  # of every stage; `motkit.settings.read_settings` reads them from a file
@@ -367,10 +390,11 @@ def run_study(
     A run that is killed leaves the last good study readable. Raises `StudyError` while another run works in the folder.
     """
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    with _told_when_full(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     log = source if isinstance(source, EventLog) else read_events(source, **reading)
     try:
-        with FileLock(folder / ".lock", timeout=0), tqdm(total=1 + len(STAGES), disable=not progress, bar_format=_BAR) as bar:
+        with _told_when_full(folder), FileLock(folder / ".lock", timeout=0), tqdm(total=1 + len(STAGES), disable=not progress, bar_format=_BAR) as bar:
             run = _Run(folder, settings, bar)
             bar.set_description("record")
             store = _record_log(run, log)

@@ -1,25 +1,32 @@
 """Every door by which input comes into motkit, each with good samples to spoil."""
 
+import asyncio
 import contextlib
 import gzip
 import io
 import json
 import sys
+import tempfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from bad_inputs import Door
 
 import motkit
 from motkit.access import hash_password, read_access
-from motkit.apps.api import make_key, read_keys
+from motkit.apps.api import add_key, make_api, make_key, read_keys
+from motkit.decider import Decider
+from motkit.errors import SourceError
 from motkit.kinds import read_kind_rules
 from motkit.page_parts import CHANNELS, PERIOD, SEGMENTS
 from motkit.page_viewer import read_query
 from motkit.persona_cards import read_persona_names
 from motkit.persona_drift import read_memory
+from motkit.policy import parse_policy
 from motkit.rollout import read_programme
 from motkit.settings import read_settings
 from motkit.sources import read_source
@@ -156,6 +163,48 @@ def _command(folder: Path) -> Callable[[bytes], object]:
     return enter
 
 
+def ask_api(api: Any, path: str, body: bytes, key: str) -> tuple[int, bytes]:
+    """Status and text of an answer, without a server between."""
+    sent, asked = list[Any](), iter([{"type": "http.request", "body": body, "more_body": False}])
+    headers = {"authorization": f"Bearer {key}", "content-type": "application/json", "content-length": str(len(body))}
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "client": ("here", 1), "http_version": "1.1", "scheme": "http"}
+    scope["headers"] = [(name.encode(), value.encode()) for name, value in headers.items()]
+
+    async def receive() -> Any:
+        return next(asked, {"type": "http.disconnect"})
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(api(scope, receive, send))
+    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
+
+
+def api_doors(folder: Path) -> list[Door]:
+    """The bodies that the HTTP routes take."""
+    policy = '[[actions]]\nid = "text"\nchannel = "sms"\nvalue = 60\n[[rules]]\nid = "cap"\ntype = "count"\nmax = 2\nwindow = "7d"\nof = { kind = "contact" }\n'
+    made: dict[str, Any] = {}
+
+    def enter(path: str, given: bytes) -> None:
+        if not made:
+            place = tempfile.mkdtemp(dir=folder)
+            made["key"] = add_key(f"{place}/keys.toml", "all", "admin")
+            made["api"] = make_api(Decider(parse_policy(policy), ledger=f"sqlite:///{place}/ledger.db"), read_keys(f"{place}/keys.toml"), rate=1e6)
+        status, told = ask_api(made["api"], path, given, made["key"])
+        assert status < 500, f"{path}: {status}"
+        if status >= 400:
+            problem = json.loads(told)
+            raise SourceError(path, problem["title"] or "?", problem.get("detail") or problem["title"])
+
+    bodies = {
+        "/v1/decide": {"customer_id": "ann", "at": "2026-03-02T12:00:00Z", "scores": {"text": {"p": 0.2, "value": 3.0}}, "mode": "event"},
+        "/v1/observe": {"events": [{"customer_id": "ann", "timestamp": "2026-03-02T12:00:00Z", "event": "visit", "channel": "web", "value": 2.5}]},
+        "/v1/outcome": {"decision_id": "x", "outcome": "clicked", "value": 1.0},
+        "/v1/override": {"decision_id": "x", "agent": "bob", "reason": "asked not to", "chosen": "text"},
+    }
+    return [Door(f"POST {path}", [json.dumps(body).encode()], partial(enter, path)) for path, body in bodies.items()]
+
+
 def other_doors(folder: Path) -> list[Door]:
     """Addresses of pages, and the command line."""
     folder.joinpath("log.csv").write_bytes(CSV)
@@ -168,4 +217,4 @@ def other_doors(folder: Path) -> list[Door]:
 
 def all_doors(folder: Path) -> list[Door]:
     """All of them."""
-    return [*log_doors(folder), *table_doors(folder), *text_doors(folder), *other_doors(folder)]
+    return [*log_doors(folder), *table_doors(folder), *text_doors(folder), *other_doors(folder), *api_doors(folder)]

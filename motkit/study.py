@@ -165,7 +165,7 @@ class _Run:
     def _is_whole(self, entry: Mapping[str, Any]) -> bool:
         """Whether the file of a table is there, as long as it was written."""
         file = self.folder / entry["file"]
-        return file.exists() and int(entry.get("bytes", file.stat().st_size)) == file.stat().st_size
+        return bool(file.exists() and entry.get("bytes", file.stat().st_size) == file.stat().st_size)
 
     def take_over(self, name: str, key: str) -> bool:
         """Keep the tables of the last run if their key is the same and they are all there."""

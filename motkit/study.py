@@ -92,8 +92,7 @@ class Study:
         return {name: stage["problem"] for name, stage in self.manifest["stages"].items() if stage["problem"]}
 
     def __repr__(self) -> str:
-        lines = [f"Study {self.path}, as of {self.manifest['as_of']}", *_describe_stages(self.manifest)]
-        return "\n".join(lines)
+        return "\n".join([f"Study {self.path}, as of {self.manifest['as_of']}", *_describe_stages(self.manifest)])
 
 # %% ../nbs/65_study/65_study.ipynb #61292559
 FORMAT = 1  # of the manifest; raised when an older motkit could not read it
@@ -146,6 +145,12 @@ def _stage_key(stage: Stage, settings: Settings, known: Mapping[str, str]) -> st
     needed = {name: known.get(name, "none") for name in ("code", "record", "as_of", *stage.needs)}
     return _hash_json([stage.name, read, written, needed])
 
+# %% ../nbs/65_study/65_study.ipynb #5ec0de05
+def _is_whole(folder: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether the file of a table is there, as long as it was written."""
+    file = folder / entry["file"]
+    return bool(file.exists() and entry.get("bytes", file.stat().st_size) == file.stat().st_size)
+
 # %% ../nbs/65_study/65_study.ipynb #08075a4f
 class _Run:
     """One run of a study: what the last one left, what this one has made, and the progress bar."""
@@ -162,16 +167,11 @@ class _Run:
         """A table that this run has made or taken over."""
         return pl.scan_parquet(self.folder / self.tables[name]["file"])
 
-    def _is_whole(self, entry: Mapping[str, Any]) -> bool:
-        """Whether the file of a table is there, as long as it was written."""
-        file = self.folder / entry["file"]
-        return bool(file.exists() and entry.get("bytes", file.stat().st_size) == file.stat().st_size)
-
     def take_over(self, name: str, key: str) -> bool:
         """Keep the tables of the last run if their key is the same and they are all there."""
         before = self.old.get("stages", {}).get(name, {})
         tables = {table: self.old["tables"][table] for table in before.get("tables", ())}
-        if before.get("key") != key or not all(self._is_whole(entry) for entry in tables.values()):
+        if before.get("key") != key or not all(_is_whole(self.folder, entry) for entry in tables.values()):
             return False
         self.keys[name] = key
         self.stages[name] = before | {"reused": True}

@@ -21,6 +21,7 @@ from .decider import Decider
 from .decision_stages import named_events
 from .errors import MotkitError
 from .journal import Journal
+from .offer_contexts import with_factors
 from .offers import read_offers
 from .policy import read_policy
 from .study import Study
@@ -79,10 +80,12 @@ def customer_decider(
     files = [_file(study, "decisions", name) for name in ("policy", "offers")]
     if files[0] is None or files[1] is None:
         return Missing("the study names no contact policy and offers, or their files are not where they were")
-    policy, offers = read_policy(files[0]), read_offers(files[1])
+    learned = study.table("decision_contexts") if "decision_contexts" in study.tables else None
+    policy, offers = read_policy(files[0]), with_factors(read_offers(files[1]), learned)
+    scores = _rows(study, "decision_candidates", customer_id)
     profile, consents = _rows(study, "profiles", customer_id), _rows(study, "consents", customer_id)
     zones = profile.select("customer_id", "time_zone") if profile is not None and "time_zone" in profile.columns else None
-    own: dict[str, Any] = {"customers": zones, "consents": consents, "scores": _rows(study, "decision_candidates", customer_id)}
+    own: dict[str, Any] = {"customers": zones, "consents": consents, "scores": None if scores is None else scores.drop("context")}  # a decider knows the moment itself
     prior = study.manifest["settings"]["decisions"].get("prior", 0.02)
     return Decider(policy, offers, ledger, history=_history(study, customer_id, named_events(policy, offers), at, ledger), prior=prior, **own)
 

@@ -20,8 +20,8 @@ from uuid import uuid4
 import polars as pl
 
 from .contact_rules import CONTACT, Action, Policy
-from .customer_state import CustomerState, Reader, Reservation
-from .decider_states import Scores, _Remembering, apply_entry
+from .customer_state import CustomerState, Reader, Reservation, take_row
+from .decider_states import Scores, _Remembering, apply_entry, in_the_moment
 from .decision import Decision
 from .decision_record import decide_again, make_decision, pack_policy, pack_state, record_of, unpack_policy, zones_version
 from .errors import LedgerError, SchemaError, SettingError
@@ -53,6 +53,8 @@ class _Deciding(_Remembering):
     def _make(self, state: CustomerState, t: int, scores: Scores | None, decision_id: str, more: Mapping[str, Any]) -> Decision:
         """A decision from a customer's state."""
         own = self.scores_for(state.customer_id, scores)
+        if state.begun:
+            own = in_the_moment(own, self.contexts, self.actions, state, t, scores)
         return make_decision(self.compiled, state, t, own, self.prices, self.charges, self.explore, decision_id, more)
 
     def _reserve(self, decision: Decision) -> Decision:
@@ -136,7 +138,7 @@ def observe_event(decider: Decider, event: Mapping[str, Any], key: str | None) -
         raise SchemaError("event", "it lacks a customer, a time or a name", f"An event has {', '.join(_LEAST)}, and what rules ask for.") from None
     with decider._turn:
         if decider.ledger is None:
-            decider.state_of(customer).add(decider.reader.feeds(event), us)
+            take_row(decider.state_of(customer), event, us, decider.reader)
         else:
             content = {name: value for name, value in event.items() if name not in ("customer_id", "timestamp")}
             with decider.ledger.writing(customer) as turn:

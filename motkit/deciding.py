@@ -18,6 +18,7 @@ from .decider import Decider
 from .decision_stages import make_history
 from .errors import SettingError
 from .journal import Journal
+from .offer_contexts import with_factors
 from .offers import Offers, read_offers
 from .policy import read_policy
 from .policy_past import reach_us
@@ -42,8 +43,10 @@ def _bench(study: Study) -> Bench:
 def _history(study: Study, policy: Policy, offers: Offers | None, ledger: Journal | None) -> pl.DataFrame:
     """Contacts and events as far back as rules look, without the contacts that a ledger holds already."""
     bench = _bench(study)
-    first = bench.as_of - timedelta(microseconds=max(map(reach_us, policy.rules), default=0))
-    history = make_history(bench, policy, offers or Offers(())).filter(pl.col("timestamp") > first)
+    named = offers or Offers(())
+    reach = max([*map(reach_us, policy.rules), *(context.within_us for context in named.contexts)], default=0)
+    first = bench.as_of - timedelta(microseconds=reach)
+    history = make_history(bench, policy, named).filter(pl.col("timestamp") > first)
     if ledger is None or history["decision_id"].null_count() == history.height:
         return history
     kept = [entry.ref for entry in ledger.entries(["decision"])]
@@ -79,6 +82,8 @@ def study_decider(
         raise SettingError("decider", "the study has no contact policy, and none was named", "Name one, e.g. --policy policy.toml")
     rules = named if isinstance(named, Policy) else read_policy(named)
     catalogue = read_offers(offers) if isinstance(offers, str | Path) else offers
+    if catalogue is not None:
+        catalogue = with_factors(catalogue, study.table("decision_contexts") if "decision_contexts" in study.tables else None)
     known = {name: study.table(name) if name in study.tables else None for name in ("profiles", "consents")}
     people = known["profiles"]
     told: dict[str, Any] = {

@@ -37,6 +37,8 @@ def named_events(policy: Policy, offers: Offers) -> list[str]:
             found |= set(dict(rule.of).get("event", ()))
     for offer in offers.offers:
         found |= {*offer.interest, *offer.accepted}
+    for context in offers.contexts:
+        found |= set(dict(context.when).get("event", ()))
     return sorted(found - {CONTACT})
 
 
@@ -135,6 +137,7 @@ def _make_decisions(bench: Bench) -> Tables:
         checked["decision_replay"] = replay_scores(history, offers, people, bench.as_of, confidence=bench.settings.study.confidence)
     return checked | {
         "decision_summary": _worth_of(made, answer).with_columns(policy=pl.lit(policy.version), offers=pl.lit(offers.version)),
+        "decision_contexts": model.contexts,
         "decision_candidates": candidates.drop("mask", "tight", strict=False),
         "decision_actions": _by_action(answer, made),
         "decision_waterfall": policy_waterfall(answer, policy),

@@ -10,7 +10,7 @@ __all__ = ['Array', 'DAY_US', 'ACCEPTED', 'ANSWER_DAYS', 'LEAST_FITTED', 'action
 # %% ../nbs/50_act/515_offer_scores.ipynb #f6d23e88
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from scipy.special import expit, logit, ndtri
 from .numbers import as_number
 from .contact_rules import CONTACT
 from .errors import FewEventsWarning, SchemaError
+from .offer_contexts import FACTORS, context_factors, context_rows, factor_table, with_factors
 from .offers import Offers, parse_offers
 from .rule_kernels import from_us, to_us
 from .schema import UTC
@@ -220,6 +221,7 @@ class OfferModel:
     rates: pl.DataFrame  # `action_id, n, accepted`
     validation: Mapping[str, float]  # on later contacts: `n, accepted, expected, log_loss, log_loss_of_rates, slope`
     profiles: tuple[str, ...]
+    contexts: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=FACTORS))  # the factor of each context
 
     def __repr__(self) -> str:
         told = ", ".join(f"{name} {value:,.4g}" for name, value in self.validation.items())
@@ -270,7 +272,8 @@ def fit_offers(
     if yes < LEAST_FITTED or yes > known.height - LEAST_FITTED:
         if yes:
             warnings.warn(f"{yes} acceptances are too few to learn from customers; rates by action are used", FewEventsWarning, stacklevel=2)
-        return OfferModel("rates" if yes else "prior only", Shape(0.02, {}, {}), none, none, (0.0, 1.0), rates, {}, ())
+        contexts = _learn_contexts(history, offers, known.clear(), none)
+        return OfferModel("rates" if yes else "prior only", Shape(0.02, {}, {}), none, none, (0.0, 1.0), rates, {}, (), contexts)
     table = add_counts(known, past).join(customers.select("customer_id", *profiles).unique("customer_id"), on="customer_id", how="left", maintain_order="left")
     shape = learn_shape(table, profiles, yes / known.height)
     x, y = as_numbers(table, shape), table["accepted"].cast(pl.Float64).to_numpy()
@@ -278,7 +281,16 @@ def fit_offers(
     strength, z = _choose(x, y, early, late)
     calibration = _calibrate(z, y[late])
     beta, covariance = fit_drawn(x, y, strength)
-    return OfferModel("fitted", shape, beta, covariance, calibration, rates, _validate(table, y, late, z, calibration), tuple(profiles))
+    contexts = _learn_contexts(history, offers, table.filter(late), expit(calibration[0] + calibration[1] * z))
+    return OfferModel("fitted", shape, beta, covariance, calibration, rates, _validate(table, y, late, z, calibration), tuple(profiles), contexts)
+
+
+# %% ../nbs/50_act/515_offer_scores.ipynb #5d0b2d01
+def _learn_contexts(history: pl.DataFrame | pl.LazyFrame, offers: Offers, late: pl.DataFrame, expected: Array) -> pl.DataFrame:
+    """What each context did to contacts that the model had not learned from."""
+    fields = action_table(offers).select("action_id", "purpose", "package_id")
+    asks = late.with_columns(pl.Series("_p", expected, pl.Float64)).join(fields, on="action_id", how="left", maintain_order="left")
+    return factor_table(offers, asks, context_rows(history, offers))
 
 
 def _validate(table: pl.DataFrame, y: Array, late: NDArray[np.bool_], z: Array, calibration: tuple[float, float]) -> dict[str, float]:
@@ -325,7 +337,7 @@ def score_offers(
     prior: float = 0.02,  # rate of acceptance where nothing is known
     model: OfferModel | None = None,  # by default it is fitted here
 ) -> pl.DataFrame:  # `customer_id, action_id, p, ci_low, ci_high, value, context, score, basis, n`, what rules ask, `cost` and usage
-    """Score every customer and action: `score = p * value * context * lever`.
+    """Score every customer and action: `score = p * value * context * lever`; contexts of the offers and those given multiply.
 
     `basis` is "fitted", "rates" or "prior only"; `n` counts the answered contacts of the action. Raises `SchemaError`.
     """
@@ -333,12 +345,13 @@ def score_offers(
     model = model or fit_offers(history, offers, people, as_of)
     actions = action_table(offers)
     asks = people.select("customer_id").join(actions, how="cross").with_columns(_t=pl.lit(to_us(as_of)))
-    found = predict_offers(model, read_past(history, offers, as_of), asks, people, prior)
+    moment = context_factors(asks, with_factors(offers, model.contexts), context_rows(history, offers))
+    found = predict_offers(model, read_past(history, offers, as_of), asks, people, prior).with_columns(moment.alias("_moment"))
     found = found.join(model.rates.select("action_id", "n"), on="action_id", how="left", maintain_order="left").with_columns(pl.col("n").fill_null(0))
     if context is not None:
         keys = [key for key in ("customer_id", "action_id") if key in context.columns]
         found = found.join(context.select(*keys, "context").unique(keys), on=keys, how="left", maintain_order="left")
-    factor = pl.col("context").fill_null(1.0) if context is not None else pl.lit(1.0)
+    factor = pl.col("_moment") * (pl.col("context").fill_null(1.0) if context is not None else pl.lit(1.0))
     score = (pl.col("p") * pl.col("value") * factor * pl.col("lever")).alias("score")
     rest = [name for name in actions.columns if name not in ("action_id", "value")]
     first = pl.col("customer_id", "action_id", "p", "ci_low", "ci_high", "value")
@@ -373,7 +386,9 @@ def replay_scores(
     late = past.contacts.drop_nulls("accepted").filter(pl.col("_t") > to_us(cut or as_of))
     late = _gains(late, rows, actions).with_row_index("_contact")
     asks = late.select("_contact", "customer_id", "_t").join(actions, how="cross")
-    asked = predict_offers(model, past, asks, customers).with_columns(_net=pl.col("p") * pl.col("value") * pl.col("lever") - pl.col("cost"))
+    moment = context_factors(asks, with_factors(offers, model.contexts), context_rows(rows, offers))
+    net = pl.col("p") * moment * pl.col("value") * pl.col("lever") - pl.col("cost")
+    asked = predict_offers(model, past, asks, customers).with_columns(_net=net)
     best = asked.sort("_contact", "_net", "action_id", descending=[False, True, False]).unique("_contact", keep="first", maintain_order=True)
     rates = model.rates.join(actions, on="action_id").with_columns(_net=(pl.col("accepted") / pl.col("n")) * pl.col("value") - pl.col("cost"))
     plain = rates.sort("_net", "action_id", descending=[True, False])["action_id"].first()
@@ -381,6 +396,7 @@ def replay_scores(
     return pl.DataFrame([_matched(late.filter(holds), name, confidence) for name, holds in ways.items()])
 
 
+# %% ../nbs/50_act/515_offer_scores.ipynb #5d0b2d02
 def _gains(late: pl.DataFrame, rows: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
     """What each contact brought less its cost, and how likely it was drawn."""
     money = actions.select("action_id", "value", "cost")

@@ -52,9 +52,7 @@ class _Deciding(_Remembering):
 
     def _make(self, state: CustomerState, t: int, scores: Scores | None, decision_id: str, more: Mapping[str, Any]) -> Decision:
         """A decision from a customer's state."""
-        own = self.scores_for(state.customer_id, scores)
-        if state.begun:
-            own = in_the_moment(own, self.contexts, self.actions, state, t, scores)
+        own = in_the_moment(self.scores_for(state.customer_id, scores), self.contexts, self.actions, state, t, scores)
         return make_decision(self.compiled, state, t, own, self.prices, self.charges, self.explore, decision_id, more)
 
     def _reserve(self, decision: Decision) -> Decision:

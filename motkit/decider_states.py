@@ -124,7 +124,7 @@ def in_the_moment(
     given: Scores | None = None,  # which came with the question
 ) -> list[Score]:
     """Multiply the contexts of scores by those that hold at an instant."""
-    for context in contexts:
+    for context in contexts if state.begun else ():
         last = newest_but(state.begun.get(context.context_id, ()), t, 0)
         if last is None or t - last >= context.within_us or context.factor in (None, 1.0):
             continue

@@ -41,7 +41,7 @@ _BY = {"channel": "by", "category": "about", "purpose": "for", "package_id": "in
 def say_match(match: Match) -> str:
     """What rows or actions a rule means, in words; '' for all."""
     found = dict(match)
-    parts = [_plain(found[name]) for name in ("event", "action_id") if name in found]
+    parts = [_plain(found[name]) for name in ("event", "action_id") if name in found] or (["an offer"] if found else [])
     parts += [f"{_BY.get(name, f'with {name}')} {_plain(values)}" for name, values in found.items() if name not in ("event", "action_id")]
     return " ".join(parts)
 

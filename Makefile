@@ -7,7 +7,7 @@ PORT ?= 5006
 STUDY ?= demo-study
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test bench validate shots docs check-docs export check constraints
+.PHONY: help demo test bench validate reliability soak shots docs check-docs export check constraints
 
 help:  ## what can be typed
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -43,6 +43,13 @@ docs: $(STAMP)  ## the documentation site, into docs/site; warnings are errors
 check-docs: $(STAMP)  ## every link, every public name, and every page of the site in Chromium
 	@$(BIN)/python tests/find_chromium.py
 	@cd docs && $(abspath $(BIN))/python -m builder.checks site
+
+reliability: $(STAMP)  ## bad input at every door and faults done for real, counted into docs/reliability.md
+	@$(BIN)/python docs/reliability.py
+
+soak: $(STAMP)  ## 50 open pages and 200 decisions a second for five minutes, into docs/soak.md
+	@test -f $(STUDY)/manifest.json || $(BIN)/motkit demo --out $(STUDY) --no-serve
+	@$(BIN)/python docs/soak.py $(STUDY)
 
 export: $(STAMP)  ## notebooks to modules
 	@$(BIN)/nbdev-clean && $(BIN)/nbdev-export

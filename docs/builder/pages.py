@@ -37,6 +37,11 @@ def benchmarks() -> list[Path]:
     return sorted(DOCS.glob("bench*.md"))
 
 
+def safety() -> list[Path]:
+    """What is promised of reliability, security and privacy; the first is written by `make reliability`."""
+    return [path for name in ("reliability", "security", "privacy") if (path := DOCS / f"{name}.md").exists()]
+
+
 REFERENCE = {
     "Reference": [
         ("reference/index", "Overview"),
@@ -50,6 +55,7 @@ REFERENCE = {
         ("reference/references", "Numbers from elsewhere"),
         *[(f"reference/{path.stem}", _title_of(path)) for path in benchmarks()],
     ],
+    "Is it safe?": [(f"reference/{path.stem}", _title_of(path)) for path in safety()],
     "Decisions": [
         ("reference/decisions", "All decisions"),
         *[(f"reference/{path.stem}", _title_of(path)) for path in decisions()],
@@ -256,7 +262,7 @@ def reference_pages(study: Path | None) -> dict[str, str]:
         "decisions": decision_index(),
     }
     made |= {"tables": tables.show_tables(study), "glossary": words.show_glossary()}
-    made |= {path.stem: report_page(path) for path in (*validations(), *benchmarks())}
+    made |= {path.stem: report_page(path) for path in (*validations(), *benchmarks(), *safety())}
     made |= {path.stem: mend_links(read(path)) for path in decisions()}
     return made | {
         "changelog": mend_links(read(ROOT / "CHANGELOG.md")),

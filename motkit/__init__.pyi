@@ -41,6 +41,7 @@ from .large_fits import refine_personas
 from .ledger import Ledger
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
+from .linking import link_profiles, probable_links
 from .looks import confidence_sequence, plan_looks
 from .made_contacts import simulate_contacts
 from .moment_register import Moment, propose_register, read_moments, write_moments
@@ -222,9 +223,11 @@ __all__ = [
     "policy_waterfall",
     "population_stability",
     "price_rules",
+    "probable_links",
     "profiles_at",
     "promise_cases",
     "propose_candidates",
+    "link_profiles",
     "propose_register",
     "qini",
     "reaction_promise",

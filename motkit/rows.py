@@ -69,7 +69,8 @@ def choose_columns(
             faults.append(f"no column is known to be {name!r}")
     if faults:
         known = {name: given[name] if given.get(name) in has else "..." for name in REQUIRED if name not in own}
-        raise SourceError(about, faults, f"It has {has}. Type columns={known}, with a column of the source for each dots.")
+        ways = "write them under [columns] into a file, and type --source FILE"
+        raise SourceError(about, faults, f"It has {has}. Type columns={known}, with a column of the source for each dots. On the command line, {ways}.")
     return {name: source for name, source in given.items() if source}
 
 # %% ../nbs/10_record/111_rows.ipynb #3437babd

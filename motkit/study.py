@@ -44,14 +44,18 @@ from .written import read_json
 
 # %% ../nbs/65_study/65_study.ipynb #98ab4705
 def _describe_stages(manifest: Mapping[str, Any]) -> list[str]:
-    """A line a stage: how long it took, and its tables or why there are none."""
-    lines = []
-    for name, stage in manifest["stages"].items():
+    """A line a stage: how long it took, and its tables or why there are none; those that nobody asked for stand in the last."""
+    stages = manifest["stages"]
+    idle = [name for name, stage in stages.items() if not stage["tables"] and not stage["problem"]]
+    lines, width = [], max(map(len, stages), default=0)
+    for name, stage in stages.items():
+        if name in idle:
+            continue
         rows = ", ".join(f"{table} {manifest['tables'][table]['rows']:,}" for table in stage["tables"])
         how = "as before" if stage["reused"] else f"{stage['seconds']:.1f} s"
         problem = " ".join((stage["problem"] or "").split())
-        lines.append(f"  {name:<12}{how:>10}  {problem or rows}")
-    return lines
+        lines.append(f"  {name:<{width}}{how:>10}  {problem or rows}")
+    return lines + ([f"  Nothing in the settings or the log asks for: {', '.join(idle)}."] if idle else [])
 
 # %% ../nbs/65_study/65_study.ipynb #990a4b83
 @dataclass(frozen=True)

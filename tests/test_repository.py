@@ -145,13 +145,20 @@ def readme_blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_of_the_readme_runs_and_prints_what_stands_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(ROOT)
-    blocks = readme_blocks("python")
-    assert blocks
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```(?:\n+It prints:\n+```text\n(.*?)```)?", text, re.DOTALL)
+    assert blocks[0][1]
     space: dict[str, object] = {"__name__": "__main__"}
-    for block in blocks:
+    for block, shown in blocks:
         exec(compile(block.replace('"study"', repr(str(tmp_path / "study"))), "README.md", "exec"), space)
+        printed = capsys.readouterr().out
+        assert not shown or printed == shown
+
+
+def test_the_example_of_the_readme_has_twenty_lines_at_most() -> None:
+    assert len(readme_blocks("python")[0].strip().splitlines()) <= 20
 
 
 def test_the_commands_of_the_readme_exist() -> None:
@@ -188,7 +195,7 @@ def test_a_wheel_holds_the_package_and_works_without_the_apps_extra(tmp_path: Pa
 def test_the_source_description_of_the_readme_is_one(tmp_path: Path) -> None:
     for block in readme_blocks("toml"):
         (tmp_path / "source.toml").write_text(block, encoding="utf-8")
-        frame = pl.DataFrame({"CustomerID": ["1"], "InvoiceDate": ["2026-07-01 10:00"], "InvoiceNo": ["C1"]})
+        frame = pl.DataFrame({"CustomerID": ["1"], "InvoiceDate": ["2026-07-01 10:00"], "InvoiceNo": ["C1"], "Quantity": ["-2"], "UnitPrice": ["2.5"]})
         log = motkit.read_events(frame, description=tmp_path / "source.toml")
-        assert log.events.select("event", "channel").collect().rows() == [("cancellation", "web")]
+        assert log.events.select("event", "channel", "value").collect().rows() == [("cancellation", "web", -5.0)]
         assert log.summary.first == datetime(2026, 7, 1, 9, tzinfo=UTC)

@@ -1,5 +1,6 @@
 """The pages between the notebooks: home, lists, decisions, validation, benchmarks, tables and glossary."""
 
+import fnmatch
 import re
 import tomllib
 from functools import cache
@@ -70,10 +71,8 @@ def guide_groups() -> dict[str, tuple[Notebook, ...]]:
     guides = {
         book.path.stem: book for book in all_notebooks() if book.stage == GUIDES or book.path.name == "index.ipynb"
     }
-    groups = {
-        title: tuple(guides.pop(stem) for stem in stems if stem in guides)
-        for title, stems in tomllib.loads((DOCS / "guides.toml").read_text()).items()
-    }
+    kinds = tomllib.loads((DOCS / "guides.toml").read_text(encoding="utf-8"))
+    groups = {title: tuple(guides.pop(stem) for pattern in patterns for stem in fnmatch.filter(list(guides), pattern)) for title, patterns in kinds.items()}
     return {title: found for title, found in (groups | {"More": tuple(guides.values())}).items() if found}
 
 

@@ -9,7 +9,11 @@ from typing import Any
 import motkit
 from builder.notebooks import STAGES, Notebook, all_notebooks, homes
 
-MODULES = ("survival", "watch", "errors")  # the modules that users import from by name
+
+def modules_for_users() -> list[str]:
+    """The modules that users import from by name: those that `motkit` names, and the errors."""
+    return [*(name for name in motkit.__all__ if isinstance(getattr(motkit, name), ModuleType)), "errors"]
+
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,9 @@ def _typed() -> dict[str, tuple[str, Any]]:
     found: dict[str, tuple[str, Any]] = {}
     for name in motkit.__all__:
         thing = getattr(motkit, name)
-        if not isinstance(thing, ModuleType) or name not in MODULES:
+        if not isinstance(thing, ModuleType):
             found[f"motkit.{name}"] = ("schema", thing)
-    for module in MODULES:
+    for module in modules_for_users():
         loaded = __import__(f"motkit.{module}", fromlist=["x"])
         for name in loaded.__all__:
             if f"motkit.{name}" not in found or module == "errors":

@@ -78,7 +78,7 @@ from .promises import check_promises, reaction_promise, waiting_times
 from .qini_curves import qini
 from .repeat_buying import fit_bgnbd, rfm
 from .report import write_report
-from .rollout import Programme
+from .rollout import Programme, read_rollouts, write_rollout
 from .rule_prices import price_rules, simulate_caps
 from .sample_sizes import SamplePlan, plan_sample
 from .satisfaction import Satisfaction, satisfaction_by_onboarding
@@ -243,6 +243,7 @@ __all__ = [
     "read_policy",
     "read_profiles",
     "read_promises",
+    "read_rollouts",
     "read_settings",
     "read_source",
     "read_triggers",
@@ -283,6 +284,7 @@ __all__ = [
     "write_ocel",
     "write_persona_names",
     "write_report",
+    "write_rollout",
     "write_store",
     "write_xes",
 ]

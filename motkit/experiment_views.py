@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['INTENT_WORDS', 'arms_as_meant', 'arms_compared', 'list_outcomes', 'say_outcome', 'contact_response', 'list_arms',
-           'who_responds', 'response_by_score', 'say_intent', 'list_intents', 'intents_told', 'intents_by_week']
+           'who_responds', 'response_by_score', 'list_programmes', 'rollouts_told', 'say_intent', 'list_intents',
+           'intents_told', 'intents_by_week']
 
 # %% ../nbs/70_show/716_experiment_views.ipynb #96a74534
 from collections.abc import Mapping, Sequence
@@ -237,6 +238,37 @@ def response_by_score(
     footing = join_sentences(f"n = {say_count(int(found['n'].sum()))} customers in groups of like scores, the highest first; lines are the {interval_name(study)}.", "A score that holds has about 95 of 100 inside, and falls from left to right.", say_hidden(table, small, "group"))
     points = [(pl.col(column) * 100).round(1) for column in ("predicted", "observed", "ci_low", "ci_high")]
     return View(name, title, text, table, footing, brief=table.select("group", "n", *points, "hidden").rename({"predicted": "foretold, points", "observed": "seen, points", "ci_low": "from", "ci_high": "to"}))
+
+# %% ../nbs/70_show/716_experiment_views.ipynb #ce4aab3f
+_PHASE_WORDS = {"pilot": "piloted with", "measure": "measured on", "refine": "being changed, with", "expand": "expanded to", "stopped": "stopped at", "done": "done, with"}
+
+
+def list_programmes(
+    study: StudyTables,  # an open study
+) -> tuple[str, ...]:
+    """The programmes that a reader can choose."""
+    table = _read(study, "rollouts")
+    return tuple(table["programme"].unique(maintain_order=True)) if table.height else ()
+
+
+def rollouts_told(
+    study: StudyTables,  # an open study
+    programmes: Sequence[str] = (),  # empty: all
+) -> View:  # table: columns of `motkit.rollout.ROLLOUTS`
+    """Where each programme stands, and what decided each of its stages. Raises `SettingError` for an unknown programme."""
+    name, title, known = "rollouts_told", "From pilot to roll-out", list_programmes(study)
+    if not known:
+        return View(name, title, "", pl.DataFrame(), "", "No roll-out is on record. Name a ledger or a file: motkit run --rollouts.")
+    chosen = choose_names(known, list(programmes), "programme") if programmes else known
+    table = _read(study, "rollouts").filter(pl.col("programme").is_in(list(chosen)))
+    last = [table.filter(pl.col("programme") == one).sort("stage").row(-1, named=True) for one in chosen]
+    told = [f"{say_name(row['programme']).capitalize()}: {_PHASE_WORDS.get(row['phase'], row['phase'])} {say_share(row['share'])} of customers since {row['at'][:10]}." + (f" Next: {row['decision'].rstrip('.')}." if row["decision"] else "") for row in last]
+    footing = f"n = {say_many(table.height, 'stage')} of {say_many(len(chosen), 'programme')}, as people wrote them down. A result holds for the customers and the follow-up that it names."
+    brief = table.sort("programme", "stage", maintain_order=True).select(
+        pl.col("programme").map_elements(say_name, pl.String), "phase", pl.col("share").map_elements(say_share, pl.String), "participants", pl.col("roles").alias("roles and activities"), "metrics", "technology",
+        pl.col("stop_rule").alias("stop rule"), "result", pl.col("decision").alias("next decision"), pl.col("at").str.head(10).alias("on"),
+    )  # fmt: skip
+    return View(name, title, " ".join(told), table, footing, brief=brief)
 
 # %% ../nbs/70_show/716_experiment_views.ipynb #4e49a191
 INTENT_WORDS = {"know": "want to know", "go": "want to go", "do": "want to do", "buy": "want to buy", "cancel": "want to leave", "": "none was clear"}

@@ -20,7 +20,7 @@ from .errors import LedgerError, MissingExtraError, SchemaError
 from .watchers import as_microseconds
 
 # %% ../nbs/50_act/54_journal.ipynb #e2b95f19
-KINDS = ("interaction", "consent", "profile", "decision", "contact", "outcome", "override", "policy", "erased")
+KINDS = ("interaction", "consent", "profile", "decision", "contact", "outcome", "override", "policy", "rollout", "erased")
 
 
 class Entry(NamedTuple):
@@ -65,6 +65,7 @@ _NEEDS = {
     "contact": ("status",),
     "outcome": ("event",),
     "override": ("agent", "reason"),
+    "rollout": ("programme", "stage", "phase", "share"),
 }
 
 

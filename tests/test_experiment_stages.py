@@ -10,8 +10,16 @@ import pytest
 from light_study import run_stages
 
 from motkit.errors import MissingExtraError, SettingError
-from motkit.experiment_views import arms_as_meant, arms_compared, contact_response, list_outcomes, who_responds
+from motkit.experiment_views import (
+    arms_as_meant,
+    arms_compared,
+    contact_response,
+    list_outcomes,
+    rollouts_told,
+    who_responds,
+)
 from motkit.holdouts import deal_arms
+from motkit.rollout import Programme, RolloutStage, add_stage, write_programme
 from motkit.settings import ExperimentSettings, Settings, StudySettings, TextSettings
 from motkit.study import Study
 
@@ -126,6 +134,21 @@ def test_any_fault_of_a_stage_becomes_its_problem_and_the_study_goes_on(tmp_path
     assert "pip install 'motkit[text]'" in study.problems["intents"]
     assert "intents" not in study.tables
     assert study.table("experiment").height == 2
+
+
+def test_roll_outs_beside_a_log_are_a_table_of_the_study_and_are_shown(tmp_path: Path) -> None:
+    pilot = RolloutStage("pilot", 0.05, "two shops", {"agents": "call back"}, ("sales",), "telephone", "complaints double")
+    file = write_programme(add_stage(Programme("call_back"), pilot, BEGIN), tmp_path / "call_back.jsonl")
+    log, _ = make_customers(200)
+    study = run_stages(set(), Settings(), log, tmp_path / "study", rollouts=file)
+    assert study.table("rollouts")["programme"].to_list() == ["call_back"]
+    view = rollouts_told(study)
+    assert view.sentence == "Call back: piloted with 5% of customers since 2026-01-01."
+    assert {"roles and activities", "stop rule", "next decision"} <= set(view.brief.columns)
+    again = run_stages(set(), Settings(), log, tmp_path / "study", rollouts=file)
+    assert again.manifest["stages"]["rollouts"]["reused"]
+    with pytest.raises(SettingError, match="programme"):
+        rollouts_told(study, ["leaflet"])
 
 
 def test_without_an_effect_no_difference_is_read(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from motkit.errors import DesignError, SchemaError, SettingError, StudyError
+from motkit.errors import DesignError, LedgerError, SchemaError, SettingError, StudyError
 from motkit.frequency import _isotonic, frequency_response
 from motkit.holdouts import holdout, merge_holdouts
+from motkit.ledger import Ledger
 from motkit.off_policy import off_policy_value
 from motkit.qini_curves import qini
-from motkit.rollout import Programme, RolloutStage, add_stage, read_programme, write_programme
+from motkit.rollout import (
+    ROLLOUTS,
+    Programme,
+    RolloutStage,
+    add_stage,
+    gather_rollouts,
+    read_programme,
+    read_rollouts,
+    rollout_table,
+    write_programme,
+    write_rollout,
+)
 from motkit.uplift_models import uplift
 
 REFERENCE = Path(__file__).parent / "reference" / "experiments"
@@ -203,3 +215,51 @@ def test_a_programme_grows_only_with_results_and_its_file_only_grows(tmp_path: P
     file.write_text(file.read_text() + "not a stage\n")
     with pytest.raises(StudyError, match="line 3"):
         read_programme(file)
+
+
+def grown() -> Programme:
+    """A programme that was piloted, measured and expanded."""
+    pilot = RolloutStage("pilot", 0.05, "two shops", {"agents": "call back within an hour", "head of service": "reads complaints daily"}, ("callbacks kept", "complaints"), "telephone", "complaints double")
+    measured = RolloutStage("measure", 0.05, "two shops", result="kept +12 points (95% interval 8 to 16, n = 1,420)", decision="expand")
+    programme = Programme("callback")
+    for day, stage in enumerate((pilot, measured, RolloutStage("expand", 0.5, "all shops"))):
+        programme = add_stage(programme, stage, NOW + timedelta(days=day))
+    return programme
+
+
+def test_a_ledger_gives_programmes_back_as_they_were_and_never_changes_a_stage(tmp_path: Path) -> None:
+    ledger, programme = Ledger(f"sqlite:///{tmp_path}/ledger.db"), grown()
+    assert write_rollout(ledger, Programme("callback", programme.stages[:2])) == 2
+    assert write_rollout(ledger, programme) == 1
+    assert write_rollout(ledger, programme) == 0
+    other = Programme("leaflet", programme.stages[:1])
+    write_rollout(ledger, other)
+    assert read_rollouts(ledger) == (programme, other)
+    assert [entry.at for entry in ledger.entries(["rollout"], ref="callback")] == [round((NOW + timedelta(days=day)).timestamp() * 1e6) for day in range(3)]
+    with pytest.raises(LedgerError, match="another stage 1"):
+        write_rollout(ledger, Programme("callback", programme.stages[1:]))
+    table = rollout_table(read_rollouts(ledger))
+    assert table.schema == ROLLOUTS
+    row = table.row(0, named=True)
+    assert row["roles"] == "agents: call back within an hour; head of service: reads complaints daily"
+    assert (row["participants"], row["metrics"], row["technology"], row["phase"], row["share"], row["stop_rule"]) == ("two shops", "callbacks kept, complaints", "telephone", "pilot", 0.05, "complaints double")
+    assert table["decision"].to_list() == ["", "expand", "", ""]
+    assert ledger.export_events().height == 0
+    ledger.close()
+
+
+def test_roll_outs_are_gathered_from_a_ledger_a_file_or_a_table_alike(tmp_path: Path) -> None:
+    ledger, programme = Ledger(f"sqlite:///{tmp_path}/ledger.db"), grown()
+    write_rollout(ledger, programme)
+    whole = rollout_table([programme])
+    sources = [ledger, f"sqlite:///{tmp_path}/ledger.db", tmp_path / "ledger.db", write_programme(programme, tmp_path / "callback.jsonl"), whole.with_columns(more=1)]
+    for source in sources:
+        assert gather_rollouts(source).equals(whole)
+    with pytest.raises(StudyError, match="no such ledger"):
+        gather_rollouts(tmp_path / "nowhere.db")
+    with pytest.raises(SchemaError, match="missing"):
+        gather_rollouts(whole.drop("phase"))
+    with pytest.raises(SchemaError, match="lacks"):
+        ledger.append("rollout", "", NOW, {"programme": "callback"})
+    assert rollout_table([]).schema == ROLLOUTS
+    ledger.close()

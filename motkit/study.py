@@ -32,6 +32,7 @@ from .errors import MotkitError, SettingError, SourceError, StudyError
 from .events import EventLog, read_events
 from .identity_stages import stitch_log
 from .offers import read_offers
+from .rollout import gather_rollouts
 from .schema import UTC as UTC_TIME
 from .schema import check_table
 from .settings import ComplaintSettings, DecisionSettings, EngagementSettings, ExperimentSettings, JourneySettings, MomentSettings, OnboardingSettings, PersonaSettings, PromiseSettings, Settings, TextSettings, TriggerSettings
@@ -287,9 +288,10 @@ def _read_beside(name: str, source: Any) -> pl.DataFrame:
 
 
 def _record_beside(run: _Run, given: Mapping[str, Any]) -> None:
-    """Keep the tables that came beside the log."""
-    for name in (name for name in BESIDE if given.get(name) is not None):
-        started, table = time.perf_counter(), _leave_out(run, _read_beside(name, given[name]).lazy()).collect()
+    """Keep the tables that came beside the log, and the roll-outs, which are of no customer."""
+    for name in (name for name in (*BESIDE, "rollouts") if given.get(name) is not None):
+        started = time.perf_counter()
+        table = gather_rollouts(given[name]) if name == "rollouts" else _leave_out(run, _read_beside(name, given[name]).lazy()).collect()
         rows = table.hash_rows(seed=0).to_numpy().tobytes()
         key = _hash_json([run.keys["code"], name, str(table.schema), hashlib.sha256(rows).hexdigest()])
         if not run.take_over(name, key):
@@ -387,6 +389,7 @@ def run_study(
     profiles: Any = None,  # what is known of customers at their start: a frame or file with `customer_id`
     consents: Any = None,  # what customers agreed to: `customer_id, purpose, channel, valid_from, valid_to, given, source`
     contacts: Any = None,  # what they were sent: `customer_id, timestamp, status, channel, category, purpose, action_id`
+    rollouts: Any = None,  # programmes that are rolled out: a ledger, its address or file, or a table (`motkit.rollout.gather_rollouts`)
     **reading: Any,  # passed on to `motkit.read_events`
 ) -> Study:  # the study, open
     """Compute every table of a study, anew only where data, settings or motkit have changed.
@@ -402,7 +405,7 @@ def run_study(
             run = _Run(folder, settings, bar)
             bar.set_description("record")
             store = _record_log(run, log)
-            _record_beside(run, {"profiles": profiles, "consents": consents, "contacts": contacts})
+            _record_beside(run, {"profiles": profiles, "consents": consents, "contacts": contacts, "rollouts": rollouts})
             manifest = _compute(run, store, log.inputs(), log.describe())
             _write_manifest(folder, manifest)
             _remove_unnamed(folder, manifest)
@@ -428,7 +431,7 @@ def continue_study(
         store = write_store(_leave_out(run, old), study.path / f"store.{key}")
         identity: Tables = {name: study.scan(name) for name in study.tables if study.manifest["tables"][name]["stage"] == "record" and name.startswith("identity_")}
         run.keep("record", key, _record_tables(run, store, _summary_of(study), study.table("rejected"), identity), started)
-        for name in (name for name in BESIDE if name in study.tables):
+        for name in (name for name in (*BESIDE, "rollouts") if name in study.tables):
             run.keep(name, f"{key}.{name}", {name: _leave_out(run, study.scan(name)).collect()}, started)
         manifest = _compute(run, store, inputs, source)
         _write_manifest(study.path, manifest)
@@ -481,4 +484,4 @@ def run_demo(
     """Simulate customers and run their study: the data of `data/demo_events.parquet` when the number is left alone."""
     made = simulate_customers(n=customers, seed=DEMO_SEED)
     contacts = simulate_contacts(made.profiles, read_offers(_DEMO / "offers.toml"), made.start, made.end, seed=DEMO_SEED).history
-    return run_study(DEMO_SETTINGS, made.events, out, progress, profiles=made.profiles, consents=made.consents, contacts=contacts)
+    return run_study(DEMO_SETTINGS, made.events, out, progress, profiles=made.profiles, consents=made.consents, contacts=contacts, rollouts=_DEMO / "two_alike.jsonl")

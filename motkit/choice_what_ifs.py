@@ -93,7 +93,7 @@ def _say_path(table: pl.DataFrame, where: str, small: int) -> str:
     if last["customers"] is None:
         return f"Fewer than {small} customers went this path {where}."
     begun = f"; of those who began it, {say_share(last['customers'] / first['customers'])}" if table.height > 1 and first["customers"] else ""
-    return f"{say_interval(last['share'], last['ci_low'], last['ci_high'])} of customers went {last['path']}, {where}{begun}."
+    return f"{say_interval(last['share'], last['ci_low'], last['ci_high'])} of customers took the path {last['path']}, {where}{begun}."
 
 
 def _path_footing(study: Study, table: pl.DataFrame, where: str) -> str:
@@ -116,7 +116,7 @@ def policy_at(
     most: int = 2,  # its maximum; 0 or more
     without: Sequence[str] = (),  # rules that are switched off for the trial
     progress: Progress | None = None,
-) -> View:  # table: policy, max, allowed, reach, contacts, value, pressure, most_contacts
+) -> View:  # table: policy, max, may_go_out, reach, contacts, value, pressure, most_contacts
     """What another cap and fewer rules would give, beside the policy as it is. Raises `SettingError`."""
     name, title, caps, tell = "policy_at", "If the policy were another", list_caps(study), progress or (lambda share: None)
     if not caps:
@@ -129,7 +129,7 @@ def policy_at(
     changed = try_caps(bench_of(study), chosen, [most], without)
     tell(1.0)
     as_it_is = study.table("decision_caps").filter((pl.col("rule") == chosen) & pl.col("now"))
-    columns = ("max", "allowed", "reach", "contacts", "value", "pressure", "most_contacts")
+    columns = ("max", pl.col("allowed").alias("may_go_out"), "reach", "contacts", "value", "pressure", "most_contacts")
     table = pl.concat([as_it_is.select(columns), changed.select(columns)]).insert_column(0, pl.Series("policy", ["as it is", "as chosen"]))
     return View(name, title, _say_policy(chosen, without, table), table, _policy_footing(study, changed))
 
@@ -171,7 +171,9 @@ def sample_needed(
     enough = "which is more than the study has" if own["n"] > customers else f"{say_share(own['of_customers'])} of the study's {say_count(customers)}"
     sentence = f"To see {100 * difference:+.1f} points beside {usual:.1%} in {power:.0%} of tests, {say_count(own['n'])} customers are needed, {enough}: {say_count(own['n_control'])} left alone and {say_count(own['n_treated'])} treated."
     footing = "At an error rate of 5% on both sides, for customers dealt one by one; half the difference needs about four times as many. A plan has no interval: it holds if the share without treatment is right."
-    return View("sample_needed", "How large must a test be?", sentence, table, footing)
+    points = [f"{100 * one:+.2g} points" for one in table["difference"]]
+    brief = table.select(pl.Series("difference", points, pl.String), "n_control", "n_treated", "n", "chosen")
+    return View("sample_needed", "How large must a test be?", sentence, table, footing, brief=brief)
 
 
 def usual_share(study: Study) -> float:

@@ -42,7 +42,7 @@ class Control:
         w = load_widgets()
         style = {"style": {"description_width": "initial"}} if self.kind != "TagsInput" else {}
         if self.kind in ("TagsInput", "SelectMultiple"):
-            return getattr(w, self.kind)(**self.traits, layout=w.Layout(width="100%"))
+            return getattr(w, self.kind)(**self.traits, layout=w.Layout(width="98%"))
         return getattr(w, self.kind)(description=self.words, **self.traits, **style, layout=w.Layout(width="auto", min_width="320px", flex="1 1 320px"))
 
 # %% ../nbs/70_show/770_explorer.ipynb #4f04dc92
@@ -79,7 +79,7 @@ def pick_in_order(parameter: str, words: str, value: Sequence[str], options: Seq
     return Control(parameter, "TagsInput", words, {"value": list(value), "allowed_tags": list(options), "allow_duplicates": True})
 
 # %% ../nbs/70_show/770_explorer.ipynb #c0eef91a
-_W, _H, _LEFT, _BELOW = 640, 170, 56, 34  # px of the drawing, and of its margins for words
+_W, _H, _LEFT, _BELOW = 640, 184, 56, 34  # px of the drawing, and of its margins for words
 
 
 def _place(values: Sequence[float], low: float, high: float, start: float, end: float) -> list[float]:
@@ -105,7 +105,7 @@ def draw_curve(
     if rows.height < 2:
         return ""
     xs, ys = rows[x].cast(pl.Float64).to_list(), rows[y].cast(pl.Float64).to_list()
-    left, right, top, bottom = _LEFT, _W - 16, 14, _H - _BELOW
+    left, right, top, bottom = _LEFT, _W - 16, 28, _H - _BELOW
     across, up = _place(xs, min(xs), max(xs), left, right), _place(ys, min([0.0, *ys]), max(ys), bottom, top)
     line = " ".join(f"{a},{b}" for a, b in zip(across, up, strict=True))
     marked = "".join(
@@ -113,7 +113,7 @@ def draw_curve(
         for a, b, one in zip(across, up, rows["chosen"], strict=True) if one
     )  # fmt: skip
     words = [(left, _H - 18, "start", _short(min(xs))), (right, _H - 18, "end", _short(max(xs))), ((left + right) / 2, _H - 6, "middle", x_words)]
-    words += [(left - 6, top + 6, "end", _short(max(ys))), (left - 6, bottom, "end", _short(min([0.0, *ys]))), (left + 6, top + 2, "start", y_words)]
+    words += [(left - 6, top + 6, "end", _short(max(ys))), (left - 6, bottom, "end", _short(min([0.0, *ys]))), (left, 12, "start", y_words)]
     told = "".join(f'<text x="{a:g}" y="{b}" text-anchor="{anchor}" font-size="12" fill="currentColor" opacity=".75">{escape(text)}</text>' for a, b, anchor, text in words)
     axis = f'<line x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}" stroke="currentColor" opacity=".3"/>'
     curve = f'<polyline points="{line}" fill="none" stroke="#0072B2" stroke-width="2"/>'

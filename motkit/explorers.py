@@ -98,8 +98,9 @@ def explore_path(
 ) -> Explorer:
     """Put events into an order, and see how many customers go that way: `path_followed`."""
     events = sorted(study.store.known_events)
+    funnel = [name for name in setting_of(study, "journey", "funnel", ()) if name in events]
     whole = [("at any time", "customer"), ("in one visit", "session")]
-    controls = [pick_in_order("steps", "steps, in order: type a name, drag to move", events[:1], events), tick("directly", "nothing in between"), choose("within", "when", "customer", whole)]
+    controls = [pick_in_order("steps", "steps, in order: type a name, drag to move", funnel[:2] or events[:1], events), tick("directly", "nothing in between"), choose("within", "when", "customer", whole)]
     return Explorer(study, Question(path_followed, controls))
 
 # %% ../nbs/70_show/774_explorers.ipynb #f3f69a64

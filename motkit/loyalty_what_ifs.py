@@ -146,7 +146,7 @@ def list_scanned_days(
 def customers_beyond_day(
     study: Study,  # an open study
     day: int | None = None,  # a day of the search; None: the day that was found, or the first
-) -> View:  # table: day, ratio, ci_low, ci_high, late, on_time, beyond (of the picked day), allowed, chosen, hidden
+) -> View:  # table: day, ratio, ratio_low, ratio_high, late, on_time, beyond (of the picked day), allowed, chosen, hidden
     """Who would be beyond another onboarding day, and how much faster the late left. Raises `SettingError`.
 
     The interval of each day is for that day alone: it does not allow for looking at many. Small groups are hidden.
@@ -171,7 +171,7 @@ def _scanned(study: Study, allowed: list[float], picked: int) -> pl.DataFrame:
     few = any(0 < size < small for size in sizes)
     shown = {name: pl.when(own & pl.lit(not few)).then(pl.lit(size, pl.Int64)) for name, size in zip(("late", "on_time", "beyond"), sizes, strict=True)}
     return scan.select(
-        "day", ratio=pl.col("log_hr").exp(), ci_low=(pl.col("log_hr") - z * pl.col("std_error")).exp(), ci_high=(pl.col("log_hr") + z * pl.col("std_error")).exp(),
+        "day", ratio=pl.col("log_hr").exp(), ratio_low=(pl.col("log_hr") - z * pl.col("std_error")).exp(), ratio_high=(pl.col("log_hr") + z * pl.col("std_error")).exp(),
         **shown, allowed=pl.col("day").is_in([int(one) for one in allowed]), chosen=own, hidden=pl.when(own & pl.lit(few)).then(pl.lit(f"fewer than {small}")).otherwise(pl.lit("")),
     )  # fmt: skip
 
@@ -186,7 +186,7 @@ def _say_day(row: dict[str, Any], found: float | None) -> str:
     if row["hidden"]:
         return f"Day {row['day']}: too few customers are late, on time or beyond to be shown."
     best = "the day that was found" if found == row["day"] else "not a day that the data allow" if not row["allowed"] else "a day that the data allow"
-    ratio = f"{row['ratio']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f})"
+    ratio = f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
     return (
         f"Day {row['day']} ({best}): {say_count(row['late'])} customers were not onboarded by then and {say_count(row['on_time'])} were; "
         f"the late left at {ratio} times the rate. Today {say_many(row['beyond'], 'customer is', 'customers are')} beyond it and not onboarded."

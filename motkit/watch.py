@@ -309,7 +309,7 @@ def watch(
     moments: Names = None,  # events to watch; None for all
     promises: Promises | Promise | Sequence[Promise] | str | Path | None = None,  # of `motkit.read_promises`
     outcome: Names = None,  # events that end a customer badly; with it the effect of each moment is watched
-    start: Names = None,  # events that start a customer, from where timing counts; None: the first event of those who come after 28 days
+    start: Names = None,  # events that start a customer; with them the timing of moments since the start is watched
     as_of: datetime | date | None = None,  # end of observation; by default the log's last event
     by: str | None = "channel",  # column of the segments that drive an alarm
     baseline_days: int = 90,  # length of the reference period, from the first day of the log

@@ -14,7 +14,7 @@ from datetime import date, timedelta
 import numpy as np
 import polars as pl
 
-from .arrivals import SETTLE_DAYS, customer_starts, find_ends, previous_moments, previous_waits, start_waits
+from .arrivals import customer_starts, find_ends, previous_moments, previous_waits, start_waits
 from .errors import DesignError, SchemaError
 from .promise_outcomes import promise_cases
 from .promise_register import Promise, Promises
@@ -33,7 +33,7 @@ class LogQuestion:
     moments: tuple[str, ...] = ()  # events; () for all
     promises: Promises | None = None
     outcome: tuple[str, ...] = ()  # events that end a customer badly
-    start: tuple[str, ...] = ()  # events that start a customer; () for the first event
+    start: tuple[str, ...] = ()  # events that start a customer; without them the timing since the start is not watched
     by: str | None = None  # column of the segments
     exposure: str = "active"  # what a rate is per
     ended_by: tuple[str, ...] = ()
@@ -91,12 +91,12 @@ def _follow(waits: pl.DataFrame, segment: str, asked: LogQuestion, span: _Span) 
 
 # %% ../nbs/40_moments/4355_watched_log.ipynb #c17d563e
 def moment_timings(log: pl.LazyFrame, moments: Sequence[str], asked: LogQuestion, span: _Span) -> list[DailySeries]:
-    """The timing of each moment: since the start of a customer, and since the moment before, where there is one."""
+    """The timing of each moment: since the start of a customer where that is known, and since the moment before where there is one."""
     ends = find_ends(log, span.end_us, (*asked.ended_by, *asked.outcome), asked.lost_by, asked.by, asked.reference_days / 2)
     known = pl.lit(span.start) + pl.duration(days=asked.reference_days)
     before = previous_moments(log.filter(local_day("timestamp", asked.zone) < known), moments)
-    starts = customer_starts(log, asked.start, asked.by, SETTLE_DAYS)
-    series = [_follow(waits, _STARTED, asked, span) for waits in start_waits(log, moments, starts, ends)]
+    waiting = start_waits(log, moments, customer_starts(log, asked.start, asked.by), ends) if asked.start else []
+    series = [_follow(waits, _STARTED, asked, span) for waits in waiting]
     for moment, previous in before.select("moment", "previous").iter_rows():
         waits = previous_waits(log, moment, previous, ends, asked.reference_days / 2)
         series.append(_follow(waits, f"since: {previous}", asked, span))

@@ -131,6 +131,8 @@ def test_a_moment_that_comes_later_is_flagged_and_the_clock_is_named() -> None:
     assert (first["moment"], first["segment"], first["direction"]) == ("paid", "since: basket", "down")
     assert date(2026, 7, 24) <= first["at"] <= date(2026, 8, 21)  # slower from 24 July on
     assert set(seen.charts["segment"]) >= {"since: the start", "since: basket"}
+    unknown = watch(draw(0), moments=["paid", "basket"], kinds=["timing"])
+    assert set(unknown.charts["segment"]) == {"since: basket", "since: paid"}  # old customers would be a poor reference for new ones
 
 
 def test_charts_of_timing_speak_falsely_no_more_often_than_they_say() -> None:

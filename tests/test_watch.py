@@ -318,7 +318,7 @@ def test_the_documented_incidents_of_a_shop_are_flagged_and_nothing_outside_them
         Promise("payment goes through", "payment_details", "purchase", kind="tacit", within_hours=2),
     ]
     moments = ["payment_error", "checkout_bug", "error_page", "support_chat", "purchase"]
-    seen = watch(events, moments=moments, promises=steps, exposure="customers", kinds=["rate", "kept"])
+    seen = watch(events, moments=moments, promises=steps, exposure="customers")
     incidents = {"checkout": (date(2024, 4, 9), date(2024, 5, 9)), "payment": (date(2024, 5, 19), date(2024, 6, 7))}
     found = {name: seen.alarms.filter(pl.col("at").is_between(*span)) for name, span in incidents.items()}
     assert {"checkout_bug", "shipping leads to payment"} <= set(found["checkout"]["moment"])

@@ -24,5 +24,6 @@ DECISION_PAGE = PagePlan(
         Look(decision_views.rule_costs, decision_plots.plot_rule_costs, width=6),
         Look(decision_views.scores_in_replay, decision_plots.plot_scores_in_replay, width=6),
         Look(decision_views.limit_prices, width=6),
+        Look(decision_views.moment_factors, width=12),
     ),
 )

@@ -358,13 +358,24 @@ def score_offers(
     return found.select(first, factor.alias("context"), score, pl.lit(model.basis).alias("basis"), "n", *rest)
 
 # %% ../nbs/50_act/515_offer_scores.ipynb #ba23f68a
-def _matched(table: pl.DataFrame, rule: str, confidence: float) -> dict[str, Any]:
-    """The value of a way to choose, from the contacts that agree with it, weighted by how likely they were."""
+def _matched(table: pl.DataFrame, rule: str) -> tuple[dict[str, Any], pl.DataFrame]:
+    """The value of a way to choose, from the contacts that agree with it, weighted by how likely they were; what each customer adds to its error."""
     weight, gain = (1 / table["propensity"]).to_numpy(), table["_gain"].to_numpy()
-    mean = float((weight * gain).sum() / weight.sum()) if len(gain) else float("nan")
-    by = table.select("customer_id", _r=pl.Series(weight * (gain - mean))).group_by("customer_id").agg(pl.col("_r").sum())["_r"]
-    half = float(ndtri((1 + confidence) / 2)) * float(np.sqrt(float((by**2).sum()))) / weight.sum() if len(gain) else float("nan")
-    return {"rule": rule, "n": table.height, "customers": table["customer_id"].n_unique(), "value_per_contact": mean, "ci_low": mean - half, "ci_high": mean + half}
+    whole = float(weight.sum()) if len(gain) else float("nan")
+    mean = float((weight * gain).sum() / whole) if len(gain) else float("nan")
+    by = table.select("customer_id", _r=pl.Series(weight * (gain - mean) / whole, dtype=pl.Float64)).group_by("customer_id").agg(pl.col("_r").sum())
+    return {"rule": rule, "n": table.height, "customers": by.height, "value_per_contact": mean}, by
+
+
+def _with_intervals(found: dict[str, tuple[dict[str, Any], pl.DataFrame]], plain: str, confidence: float) -> pl.DataFrame:
+    """Values with intervals, and how much more each way brings than the plain one; customers who count in both are counted once."""
+    z, rows = float(ndtri((1 + confidence) / 2)), []
+    for row, by in found.values():
+        both = by.join(found[plain][1], on="customer_id", how="full", suffix="_plain").fill_null(0.0)
+        half, apart = (z * float(np.sqrt(float((part**2).sum()))) for part in (by["_r"], both["_r"] - both["_r_plain"]))
+        value, more = row["value_per_contact"], row["value_per_contact"] - found[plain][0]["value_per_contact"]
+        rows.append(row | {"ci_low": value - half, "ci_high": value + half, "more": more, "more_low": more - apart, "more_high": more + apart})
+    return pl.DataFrame(rows)
 
 # %% ../nbs/50_act/515_offer_scores.ipynb #2626e57a
 def replay_scores(
@@ -374,10 +385,10 @@ def replay_scores(
     as_of: datetime,
     share: float = 0.6,  # of the contacts from which the model learns
     confidence: float = 0.95,
-) -> pl.DataFrame:  # `rule, n, customers, value_per_contact, ci_low, ci_high`: "fitted scores", "best on average", "as it was"
+) -> pl.DataFrame:  # `rule, n, customers, value_per_contact, ci_low, ci_high`, and `more, more_low, more_high` than "best on average"
     """Try ways to choose on late contacts: value less cost of a contact. Source: self-normalised inverse propensities.
 
-    Intervals allow for several contacts of a customer.
+    The rules are "fitted scores", "best on average" and "as it was"; intervals allow for several contacts of a customer.
     """
     rows, actions = history.lazy().collect(), action_table(offers)
     times = _read_history(rows).filter(pl.col("event") == CONTACT)["_t"]
@@ -393,7 +404,7 @@ def replay_scores(
     rates = model.rates.join(actions, on="action_id").with_columns(_net=(pl.col("accepted") / pl.col("n")) * pl.col("value") - pl.col("cost"))
     plain = rates.sort("_net", "action_id", descending=[True, False])["action_id"].first()
     ways = {"fitted scores": late["action_id"] == best["action_id"], "best on average": late["action_id"] == plain, "as it was": late["_t"] > 0}
-    return pl.DataFrame([_matched(late.filter(holds), name, confidence) for name, holds in ways.items()])
+    return _with_intervals({name: _matched(late.filter(holds), name) for name, holds in ways.items()}, "best on average", confidence)
 
 
 # %% ../nbs/50_act/515_offer_scores.ipynb #5d0b2d02

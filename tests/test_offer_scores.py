@@ -11,7 +11,17 @@ from scipy.special import expit
 import motkit
 from motkit.errors import FewEventsWarning, SchemaError
 from motkit.made_contacts import SimulatedContacts, simulate_contacts
-from motkit.offer_scores import ACCEPTED, add_counts, fit_drawn, fit_offers, read_past, replay_scores, score_offers
+from motkit.offer_scores import (
+    ACCEPTED,
+    _matched,
+    _with_intervals,
+    add_counts,
+    fit_drawn,
+    fit_offers,
+    read_past,
+    replay_scores,
+    score_offers,
+)
 from motkit.offers import Offers, read_offers
 from motkit.policy import read_policy
 from motkit.policy_lint import lint_policy
@@ -76,11 +86,32 @@ def test_choosing_by_scores_pays_more_than_the_simple_rule_in_replay_and_in_trut
     assert value["fitted scores"] > value["best on average"] > value["as it was"]
     assert tried["n"].min() > 500  # type: ignore[operator]
     assert (tried["ci_low"] < tried["value_per_contact"]).all()
+    more = {row["rule"]: row for row in tried.iter_rows(named=True)}
+    assert more["fitted scores"]["more_low"] > 0 == more["best on average"]["more"] == more["best on average"]["more_high"]
     scores = score_offers(made.history, offers, people, END).join(made.truth, on=["customer_id", "action_id"], suffix="_true")
     gain = scores.with_columns(net=pl.col("score") - pl.col("cost"), true=pl.col("p_true") * pl.col("value") - pl.col("cost"))
     best = gain.sort("net", descending=True).unique("customer_id", keep="first")["true"].mean()
     plain = gain.group_by("action_id").agg(pl.col("true").mean())["true"].max()
     assert best > 1.1 * plain  # type: ignore[operator]
+
+
+def test_the_interval_of_a_difference_is_that_of_customers_drawn_again() -> None:
+    chance = np.random.default_rng(3)
+    who, gain = chance.integers(0, 300, 3000), chance.gamma(1, 2, 3000)
+    table = pl.DataFrame({"customer_id": who, "propensity": chance.choice([0.25, 0.5], 3000), "_gain": gain + (who % 7) / 2})
+    first, second = chance.random(3000) < 0.3, chance.random(3000) < 0.4
+    told = _with_intervals({name: _matched(table.filter(pl.Series(holds)), name) for name, holds in (("a", first), ("b", second))}, "b", 0.95)
+
+    def difference(rows: np.ndarray) -> float:
+        weight, value = 1 / table["propensity"].to_numpy()[rows], table["_gain"].to_numpy()[rows]
+        means = [np.average(value[holds[rows]], weights=weight[holds[rows]]) for holds in (first, second)]
+        return float(means[0] - means[1])
+
+    mine = [np.flatnonzero(who == k) for k in range(300)]
+    drawn = [difference(np.concatenate([mine[k] for k in chance.integers(0, 300, 300)])) for _ in range(400)]
+    row = told.row(0, named=True)
+    assert row["more"] == pytest.approx(difference(np.arange(3000)))
+    assert (row["more_high"] - row["more_low"]) / 2 / 1.96 == pytest.approx(np.std(drawn), rel=0.12)
 
 
 def test_without_answers_there_is_only_the_prior_and_with_few_only_rates(made: SimulatedContacts, offers: Offers, people: pl.DataFrame) -> None:

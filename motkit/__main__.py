@@ -1,5 +1,6 @@
 """The command line: `motkit run | serve | report | demo | erase | bench`, with one clear paragraph for what went wrong."""
 
+import errno
 import os
 import sys
 from importlib.metadata import version
@@ -10,7 +11,7 @@ from typing import Annotated, Literal
 import polars as pl
 import typer
 
-from motkit.errors import MotkitError
+from motkit.errors import MotkitError, shorten
 
 app = typer.Typer(
     name="motkit",
@@ -297,6 +298,11 @@ def main() -> None:
         app(prog_name="motkit")
     except MotkitError as error:
         print(error, file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        print(f"{shorten(str(error.filename))}: the name is too long for a file.\nName a file that exists.", file=sys.stderr)
         sys.exit(2)
     finally:
         sys.excepthook = _tell_surprise  # last, because typer sets its own

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 # %% ../nbs/00_ground/00_errors.ipynb #3464a963
-MOST_FAULTS = 50  # that a message spells out
+MOST_FAULTS = 20  # that a message spells out
 
 
 def shorten(
@@ -34,7 +34,7 @@ class MotkitError(Exception):
         hint: str,  # what to type or change, as a sentence
     ):
         self.about, self.hint = shorten(about), shorten(hint, 6000)
-        self.faults = tuple(shorten(fault) for fault in ((faults,) if isinstance(faults, str) else faults)[:MOST_FAULTS])
+        self.faults = tuple(shorten(fault, 1500 if isinstance(faults, str) or len(faults) < 5 else 300) for fault in ((faults,) if isinstance(faults, str) else faults)[:MOST_FAULTS])
         if not isinstance(faults, str) and len(faults) > MOST_FAULTS:
             self.faults += (f"and {len(faults) - MOST_FAULTS} more",)
         super().__init__(self.about, self.faults, self.hint)

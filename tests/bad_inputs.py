@@ -123,7 +123,7 @@ def at_most(seconds: int) -> Iterator[None]:
 
 def is_clear(error: MotkitError) -> bool:
     """Whether an error names what it is about, what is wrong, and what to type."""
-    return bool(error.about.strip() and error.hint.strip() and error.faults and all(fault.strip() for fault in error.faults)) and len(str(error)) < 6000
+    return bool(error.about.strip() and error.hint.strip() and error.faults and all(fault.strip() for fault in error.faults)) and len(str(error)) < 12_000
 
 
 def knock(door: Door, tries: int, first: int = 0) -> Tally:

@@ -18,7 +18,7 @@ from jinja2 import DictLoader, StrictUndefined, TemplateError, TemplateSyntaxErr
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from .contact_rules import Action, Match
+from .contact_rules import Action, Match, fits
 from .errors import DesignError, SettingError
 from .policy import TomlTable, find_lines, read_instant, read_tables, take_match, take_texts, take_usage, take_window
 from .written import parse_toml, read_text
@@ -197,6 +197,8 @@ def parse_offers(
     contexts = tuple(_read_context(table) for table in read_tables(data, "contexts", lines, faults))
     names = [offer.action(treatment).action_id for offer in offers for treatment in offer.treatments]
     faults += [f"two actions are called {name!r}" for name in sorted({name for name in names if names.count(name) > 1})]
+    actions = [offer.action(treatment).fields() for offer in offers for treatment in offer.treatments]
+    faults += [f"contexts `{c.context_id}`: its `scope` fits no action" for c in contexts if not any(fits(c.scope, action) for action in actions)]
     if faults:
         raise SettingError(about, faults, hint)
     return Offers(offers, contexts)

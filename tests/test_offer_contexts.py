@@ -139,6 +139,8 @@ def test_faults_of_contexts_are_named_and_offers_without_any_keep_their_version(
     with pytest.raises(SettingError) as refusal:
         parse_offers(OFFERS.replace("factor = 40.0", "factor = -1.0").replace('within = "1d"', 'within = "1cd"').replace("event =", "mood ="))
     assert len(refusal.value.faults) == 3
+    with pytest.raises(SettingError, match="`looked`: its `scope` fits no action"):
+        parse_offers(OFFERS.replace('scope = { category = "device" }', 'scope = { category = "cars" }'))
     plain = parse_offers(OFFERS.split("[[contexts]]")[0])
     assert plain.contexts == ()
     assert plain.version != parse_offers(OFFERS).version

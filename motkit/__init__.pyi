@@ -58,6 +58,7 @@ from .paths import step_matrix, transitions
 from .patterns import match_paths, pattern_shares
 from .persona_cards import (
     audit_personas,
+    check_signifiers,
     persona_examples,
     persona_habits,
     persona_rates,
@@ -86,7 +87,7 @@ from .schema import EVENTS, ONBOARDING, SESSIONS, check_table
 from .sessions import session_table, split_sessions, weekly_sessions
 from .settings import Settings, read_settings
 from .simulate import Simulation, simulate_customers
-from .small_cells import hide_small_cells
+from .small_cells import anonymity, hide_small_cells
 from .sources import read_source
 from .stability import population_stability
 from .store import Store, open_store, write_store
@@ -151,6 +152,7 @@ __all__ = [
     "TriggerStream",
     "Uplift",
     "add_kinds",
+    "anonymity",
     "apply_policy",
     "assign_actions",
     "audit_personas",
@@ -158,6 +160,7 @@ __all__ = [
     "build_personas",
     "bundle_rare",
     "check_promises",
+    "check_signifiers",
     "check_table",
     "cohort_retention",
     "compare_arms",

@@ -92,7 +92,7 @@ def moment_figures(
 # %% ../nbs/70_show/713_moment_views.ipynb #795106a2
 KIND_WORDS = {"zero": "zero: looks around", "first": "first: chooses", "second": "second: uses", "third": "third: tells others", "": "no kind"}
 _MOST_ROWS = 16
-_COLUMNS = ("moment", "kind", "wants", "customers", "reach", "ratio", "ratio_low", "ratio_high", "days", "days_low", "days_high", "verdict", "importance", "hidden")
+_COLUMNS = ("moment", "kind", "wants", "customers", "reach", "ratio", "ratio_low", "ratio_high", "days", "days_low", "days_high", "verdict", "importance", "scale_back", "hidden")
 
 
 def _rows(study: StudyTables) -> pl.DataFrame:
@@ -101,6 +101,7 @@ def _rows(study: StudyTables) -> pl.DataFrame:
     renamed = {"n": "customers", "hazard_ratio": "ratio", "ci_low": "ratio_low", "ci_high": "ratio_high", "want": "wants"}
     renamed |= {"rmst_difference": "days", "rmst_ci_low": "days_low", "rmst_ci_high": "days_high"}
     table = read_study_table(study, "moments").filter(pl.col("verdict") != "not estimable").rename(renamed)
+    table = table if "scale_back" in table.columns else table.with_columns(scale_back=pl.lit(None, pl.String))
     few = (pl.col("customers") < small) | ((total - pl.col("customers")).is_between(1, small - 1))
     values = [name for name in _COLUMNS if name not in ("moment", "kind", "wants", "hidden")]
     table = table.with_columns(hidden=pl.when(few).then(pl.lit(f"fewer than {small}")).otherwise(pl.lit("")))
@@ -121,14 +122,15 @@ def _said(table: pl.DataFrame) -> pl.DataFrame:
     for row in table.filter(pl.col("hidden") == "").iter_rows(named=True):
         days = "" if row["days"] is None else f"{row['days']:+.1f} ({row['days_low']:+.1f} to {row['days_high']:+.1f})"
         rows.append({"moment": say_name(row["moment"]), "kind": KIND_WORDS.get(row["kind"], row["kind"]), "wants": row["wants"], "customers": row["customers"],
-                     "ratio": f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})", "days gained": days, "verdict": row["verdict"]})  # fmt: skip
-    return pl.DataFrame(rows)
+                     "ratio": f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})", "days gained": days, "verdict": row["verdict"], "scale back": row["scale_back"]})  # fmt: skip
+    said = pl.DataFrame(rows)
+    return said if table["scale_back"].count() else said.drop("scale back", strict=False)
 
 # %% ../nbs/70_show/713_moment_views.ipynb #33ae4e54
 def moment_effects(
     study: StudyTables,  # an open study
     kinds: Sequence[str] = (),  # zero, first, second, third; empty: all
-) -> View:  # table: moment, kind, wants, customers, reach, ratio, ratio_low, ratio_high, days, ..., verdict, importance, hidden
+) -> View:  # table: moment, kind, wants, customers, reach, ratio, ratio_low, ratio_high, days, ..., verdict, importance, scale_back, hidden
     """The ratio of the risk with each moment behind, with its interval; what was found first, then what was not, by importance."""
     title, rows, risk = "What makes or breaks loyalty", _rows(study), _words(study)[0]
     own = rows.filter(pl.col("kind").is_in(list(kinds))) if kinds else rows
@@ -147,6 +149,7 @@ def moment_effects(
     footing = join_sentences(
         _rests_on(study),
         f"Bars are the {interval_name(study)}; 1 is no difference. Grey moments may matter or not: the data cannot tell. Days gained are within the horizon after a landmark.",
+        "Safe to scale back is only what lies with its whole interval of days gained within the margin that was stated beforehand; not shown is not safe." if table["scale_back"].count() else "",
         f"{say_many(hidden, 'moment')} of fewer than {min_cell_of(study)} customers {'is' if hidden == 1 else 'are'} hidden." if hidden else "",
         f"{say_many(own.height - table.height, 'more moment')} in the table of the study." if own.height > table.height else "",
         NOT_CAUSE,

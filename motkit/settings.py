@@ -194,6 +194,7 @@ class MomentSettings:
     not_activity: Names = ()  # events that customers did not do themselves, such as messages sent to them
     strata: Names = ()  # columns of profiles, known at the start, within which customers are compared beside their activity
     fdr: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of the findings that may be false
+    equivalence_days: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_read_number)] = None  # days of staying, gained or lost, that do not matter; empty: no touchpoint is called safe to scale back
     placebo_draws: Annotated[int, Field(ge=0)] = 39  # times each moment is given to other customers like those who had it
 
 # %% ../nbs/00_ground/01_settings.ipynb #e5000001

@@ -11,7 +11,7 @@ import re
 
 import polars as pl
 
-from .showing import StudyTables, View, as_of_day, choose_names, join_sentences, min_cell_of, say_count, say_many, say_name, say_segment
+from .showing import StudyTables, View, as_of_day, choose_names, join_sentences, min_cell_of, say_count, say_days, say_many, say_name, say_segment
 
 # %% ../nbs/70_show/7141_watch_views.ipynb #de5639e1
 KIND_WORDS = {"rate": "how often", "mix": "share among segments", "kept": "share kept", "timing": "how fast it is kept", "effect": "what follows it", "share": "share"}
@@ -103,6 +103,18 @@ def say_chart(key: str) -> str:
     return name_chart(moment, kind, segment)
 
 
+def _could_see(study: StudyTables, moment: str, kind: str, segment: str) -> str:
+    """The smallest changes that a chart sees within four weeks, and how long a doubling goes unseen."""
+    charts = _read(study, "watch_charts")
+    rows = charts.filter((pl.col("moment") == moment) & (pl.col("kind") == kind) & (pl.col("segment") == segment)) if charts.height else charts
+    if not rows.height:
+        return ""
+    row = rows.row(0, named=True)
+    ends = [f"{word} to {row[name]:.2g} times" for name, word in (("smallest_rise", "a rise"), ("smallest_fall", "a fall")) if row[name] is not None]
+    delay = f"; a doubling goes unseen for about {say_days(row['delay_days'])}" if row["delay_days"] is not None and row["delay_days"] < 3650 else ""
+    return f"Within about four weeks it sees {' or '.join(ends)} what is expected{delay}." if ends else ""
+
+
 def _weeks(chart: pl.DataFrame, small: int) -> pl.DataFrame:
     """A chart by week: what was seen and expected, and whether it spoke; weeks with few are hidden."""
     week = chart.group_by(week=pl.col("day").dt.truncate("1w")).agg(
@@ -137,6 +149,7 @@ def watched_chart(
     footing = join_sentences(
         what.get(kind, "Events a week."), f"n = {say_count(float(rows['n'].sum()))} in {say_many(rows.height, 'day')}, as of {as_of_day(study)}.",
         f"Expected is what the reference period ({say_many(int(rows['reference'].sum()), 'day')}) and the weekday say; the chart looks every day.",
+        _could_see(study, moment, kind, segment),
         f"{say_many(hidden, 'week')} of fewer than {small} {'is' if hidden == 1 else 'are'} hidden." if hidden else "",
     )  # fmt: skip
     return View(name, title, sentence, table, footing, brief=table.select("week", pl.col("n").alias("seen"), "expected", "alarm", "hidden").tail(12))

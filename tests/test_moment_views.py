@@ -10,6 +10,7 @@ from motkit import moment_views, wait_views
 from motkit.errors import SchemaError
 from motkit.moment_page import MOMENT_PAGE
 from motkit.moment_plots import plot_moment_course, plot_moment_effects, plot_moment_importance, plot_moment_timing
+from motkit.moment_stages import scale_back
 from motkit.page_parts import look_at, pages_for
 from motkit.page_shelf import show_look
 from motkit.settings import MomentSettings, OnboardingSettings, Settings
@@ -155,3 +156,18 @@ def test_a_study_without_waits_says_so_and_draws_nothing(study: Study) -> None:
     for view in (wait_views.waits_of_moments(old), wait_views.moment_timing(old)):
         assert "motkit run" in view.empty
         assert plot_moment_timing(view) is not None
+
+
+# safe to scale back
+
+
+def test_a_touchpoint_is_safe_to_scale_back_only_with_a_stated_margin(study: Study) -> None:
+    assert study.table("moments")["scale_back"].null_count() == study.table("moments").height  # no margin was stated
+    assert "scale back" not in moment_views.moment_effects(study).brief.columns
+    table = study.table("moments").with_columns(scale_back=scale_back(study.table("moments"), 15.0))
+    inside = (pl.col("rmst_ci_low") > -15) & (pl.col("rmst_ci_high") < 15)
+    assert table.filter(inside.fill_null(False))["scale_back"].unique().to_list() == ["safe to scale back"]
+    assert "safe to scale back" not in table.filter(~inside.fill_null(False))["scale_back"].to_list()
+    seen = moment_views.moment_effects(Changed(study, moments=table))
+    assert "not shown is not safe" in seen.footing
+    assert "scale back" in seen.brief.columns

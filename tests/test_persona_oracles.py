@@ -9,13 +9,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from motkit.encoding import Encoded
+from motkit.encoding import Encoded, fit_encoding
 from motkit.mixed_axes import fit_mixed_axes, k_means
 from motkit.mixture import fit_mixture
+from motkit.persona_lifts import persona_traits
 from motkit.persona_stability import resample_groups
 from motkit.persona_validation import NUMBERS, WORDS, Planted, agreement, plant_customers
 from motkit.personas import build_personas
 from motkit.scoring import posterior
+from motkit.small_cells import anonymity
 
 REFERENCE = Path(__file__).parent / "reference" / "personas_engagement"
 SIZES = (3, 4, 5)
@@ -127,3 +129,35 @@ def test_as_much_of_a_group_comes_back_in_resamples_as_in_r() -> None:
     for size, overlap, dissolved in zip(sizes, found.mean, found.dissolved, strict=True):
         assert overlap == pytest.approx(theirs[int(size)], abs=0.03)
         assert dissolved <= 0.05  # of 100 in R: 2, 0 and 0
+
+
+def telco_groups(folder: Path) -> tuple[pl.DataFrame, np.ndarray]:
+    """The customers of a phone company, named as in the reference, and a grouping of them."""
+    names = {"female": "gender", "senior_citizen": "SeniorCitizen", "streaming_tv": "StreamingTV", "multiple_lines": "MultipleLines"}
+    words = ("churn", "contract", "dependents", "device_protection", "internet_service", "online_backup", "online_security", "paperless_billing")
+    words += ("partner", "payment_method", "phone_service", "streaming_movies", "tech_support")
+    names |= {name: "".join(part.capitalize() for part in name.split("_")) for name in words}
+    table = pl.read_csv(folder / "telco_churn_ibm.csv.gz", null_values=[" "], infer_schema_length=None).drop_nulls("TotalCharges")
+    kept = table.select(pl.col(old).cast(pl.String).alias(new) for new, old in names.items())
+    marks = {"female": {"Female": "1", "Male": "0"}} | {name: {"Yes": "1", "No": "0"} for name in ("dependents", "partner", "paperless_billing", "phone_service")}
+    labels = (REFERENCE / "lift_telco_k4_labels.txt").read_text(encoding="utf-8").replace("\n", "")
+    return kept.with_columns(pl.col(name).replace(values) for name, values in marks.items()), np.array(list(labels), dtype=np.int64)
+
+
+def test_lifts_and_their_tests_on_real_customers_are_those_of_scipy_and_statsmodels(real_data: Path) -> None:
+    table, group = telco_groups(real_data)
+    traits = persona_traits(table, fit_encoding(table, [], []), group, ["0", "1", "2", "3"], table.columns)
+    theirs = pl.read_csv(REFERENCE / "lift_telco_k4.csv").with_columns(pl.col("persona").cast(pl.String))
+    both = theirs.join(traits, on=["persona", "attribute", "level"], suffix="_own")
+    assert both.height == theirs.height == 180
+    for own, other in (("n", "n_both"), ("n_persona_own", "n_persona"), ("lift_own", "lift"), ("p_value", "p"), ("q_value", "q_bh")):
+        assert both[own].to_numpy() == pytest.approx(both[other].to_numpy(), rel=1e-6, abs=1e-300), other
+
+
+def test_a_persona_beside_what_others_know_leaves_people_alone_as_counted(real_data: Path) -> None:
+    # the classes of five protected or known attributes and the persona, counted by pandas
+    table, group = telco_groups(real_data)
+    known = ["female", "senior_citizen", "partner", "dependents", "contract", "persona"]
+    found = anonymity(table.with_columns(persona=pl.Series(group)), known, "churn").row(0, named=True)
+    assert (found["k"], found["classes"], found["small_classes"], found["people_in_small"]) == (1, 152, 52, 199)
+    assert found["l"] == 1

@@ -114,3 +114,11 @@ def test_the_timing_of_a_moment_is_told_apart_from_that_of_a_promise() -> None:
     assert watch_views.name_chart("delivery", "timing", "") == "delivery: how fast it is kept"
     assert [watch_views.say_change("timing", way, "since: basket") for way in ("up", "down")] == ["comes sooner", "comes later"]
     assert watch_views.say_change("timing", "down") == "kept slower"
+
+
+def test_a_chart_says_what_it_could_have_seen() -> None:
+    study = made_study()
+    charts = {"moment": ["failed"], "kind": ["rate"], "segment": [""], "smallest_rise": [1.4], "smallest_fall": [0.7], "delay_days": [5.0]}
+    told = watch_views.watched_chart(MadeStudy(study.frames | {"watch_charts": pl.DataFrame(charts)}, MANIFEST)).footing
+    assert "sees a rise to 1.4 times or a fall to 0.7 times what is expected; a doubling goes unseen for about 5 days" in told
+    assert "sees a rise" not in watch_views.watched_chart(study).footing

@@ -15,7 +15,7 @@ import polars as pl
 from .errors import DesignError, MotkitError
 from .experiments import Comparison, compare_arms
 from .frequency import frequency_response
-from .holdouts import deal_arms
+from .holdouts import deal_arms, merge_holdouts
 from .intents import read_intents
 from .uplift_models import uplift
 from .workbench import Bench, Stage, Tables, match_events
@@ -51,18 +51,40 @@ def _profiles(bench: Bench) -> pl.DataFrame:
         raise DesignError("[experiments]", f"profiles have no {missing}", f"They have {known.columns}; give profiles with the study.")
     return known.select("customer_id", *dict.fromkeys(wanted)).unique("customer_id", keep="first", maintain_order=True)
 
+# %% ../nbs/65_study/646_experiment_stages.ipynb #ecb06c65
+def _dealt_ids(bench: Bench, table: pl.DataFrame) -> pl.DataFrame:
+    """Every id to which chance dealt an arm by hash, and the customer that it became `into`."""
+    own = table.select("customer_id", into="customer_id")
+    log = bench.store.add_ids(bench.store.events)
+    if "source_customer_id" not in log.collect_schema():
+        return own
+    pairs = log.select(customer_id="source_customer_id", into="customer_id").unique().collect(engine="streaming")
+    beside = bench.scan("profiles").collect() if "profiles" in bench.tables() else pl.DataFrame(schema={"customer_id": pl.String, "source_customer_id": pl.String})
+    known = pl.concat([pairs, beside.select(customer_id="source_customer_id", into="customer_id")])
+    return pl.concat([known, own.join(known, on="into", how="anti")]).unique(maintain_order=True)
+
 
 def _deal(bench: Bench, table: pl.DataFrame) -> pl.DataFrame:
-    """The customers with `arm`: from the profiles, or by hash. None was dealt without both."""
+    """The customers with `arm`, from the profiles or by hash, and `mixed`: whether their ids had several. None was dealt without both."""
     chosen = bench.settings.experiments
     if chosen.arm:
-        return table.with_columns(arm=pl.col(chosen.arm).cast(pl.String))
+        rows = bench.scan("profiles").select("customer_id", pl.col(chosen.arm).cast(pl.String).alias("held_out")).collect()
+        return _keep_one_arm(bench, table, rows.with_columns(into="customer_id"))
     if not chosen.salt:
-        return table.with_columns(arm=pl.lit(None, pl.String))
+        return table.with_columns(arm=pl.lit(None, pl.String), mixed=False)
     try:
-        return deal_arms(table, _read_shares(bench) or {}, chosen.salt)
+        dealt = deal_arms(_dealt_ids(bench, table), _read_shares(bench) or {}, chosen.salt)
     except MotkitError as error:
         raise DesignError("[experiments]", str(error).rstrip("."), "Name the shares of the arms, as in: control=1, mail=1.") from None
+    return _keep_one_arm(bench, table, dealt.rename({"arm": "held_out"}))
+
+
+def _keep_one_arm(bench: Bench, table: pl.DataFrame, dealt: pl.DataFrame) -> pl.DataFrame:
+    """The customers with the arm of their ids: the control arm where any of them has it, else the first in the alphabet."""
+    arms = dealt["held_out"].drop_nulls().unique().sort().to_list()
+    levels = sorted(arms, key=lambda arm: (arm != bench.settings.experiments.control, arm))
+    kept = merge_holdouts(dealt.drop_nulls("held_out").select(pl.col("into").alias("customer_id"), "held_out"), pl.DataFrame(schema={"customer_id": pl.String, "into": pl.String}), levels)
+    return table.join(kept.rename({"held_out": "arm"}), on="customer_id", how="left", maintain_order="left").with_columns(pl.col("mixed").fill_null(False))
 
 # %% ../nbs/65_study/646_experiment_stages.ipynb #ab00b8e9
 def _named(bench: Bench, name: str) -> tuple[str, ...]:
@@ -138,7 +160,7 @@ def _counted(bench: Bench) -> pl.DataFrame | None:
     """The customers who count; None where there is no test."""
     if "followed_arms" not in bench.tables():
         return None
-    return bench.scan("followed_arms").filter("whole").collect()
+    return bench.scan("followed_arms").filter("whole", ~pl.col("mixed")).collect()
 
 
 def _describe(bench: Bench) -> dict[str, Any]:
@@ -153,10 +175,11 @@ def _sum_up(bench: Bench, found: Comparison, everybody: pl.DataFrame) -> pl.Data
     """The gate, the reading, and who was left out, as one row."""
     chosen, dealt = bench.settings.experiments, pl.col("arm").is_not_null()
     begun = pl.lit(True) if chosen.outcome_column else pl.col("start").is_not_null()
-    left = everybody.select(no_arm=(~dealt).sum(), no_start=(dealt & ~begun).sum(), not_followed=(dealt & begun & ~pl.col("whole")).sum())
+    left = everybody.select(no_arm=(~dealt).sum(), no_start=(dealt & ~begun).sum(), not_followed=(dealt & begun & ~pl.col("whole")).sum(), mixed_arms=(pl.col("whole") & pl.col("mixed")).sum())
+    told = f"{left['mixed_arms'][0]:,} customers have ids in different arms: they stay in {found.control!r}, and do not count here."
     row: dict[str, Any] = {"control": found.control, "kind": found.kind} | _describe(bench)
     row |= {"cluster": chosen.cluster, "covariate": chosen.covariate, "sound": found.sound, "sample_ratio_p": found.sample_ratio_p, "reading": found.reading}
-    row |= {"notes": list(found.warnings), "n": int(found.table["n"].sum()), "variance_left": found.variance_left}
+    row |= {"notes": [*found.warnings, *([told] if left["mixed_arms"][0] else [])], "n": int(found.table["n"].sum()), "variance_left": found.variance_left}
     types: dict[str, Any] = {"notes": pl.List(pl.String), "variance_left": pl.Float64, "within_days": pl.Float64}
     return pl.DataFrame([row], schema_overrides=types).hstack(left.cast(pl.Int64))
 

@@ -30,7 +30,7 @@ from .counting import Summary
 from .erasures import ERASED, blank_erased, drop_erased, read_erasures
 from .errors import MotkitError, SettingError, SourceError, StudyError
 from .events import EventLog, read_events
-from .identity_stages import stitch_log
+from .identity_stages import carry_over, stitch_log
 from .offers import read_offers
 from .rollout import gather_rollouts
 from .schema import UTC as UTC_TIME
@@ -253,7 +253,7 @@ def _leave_out_links(run: _Run, tables: Tables) -> Tables:
     """Tables of identity without values of customers who were erased."""
     if run.erasures is None:
         return tables
-    return {name: drop_erased(table.lazy(), run.erasures, ("customer_id", "value", "other_value")) for name, table in tables.items()}
+    return {name: drop_erased(table.lazy(), run.erasures, ("customer_id", "value", "other_value", "into")) for name, table in tables.items()}
 
 # %% ../nbs/65_study/65_study.ipynb #e1000003
 def _record_tables(run: _Run, store: Store, summary: Summary, rejected: pl.DataFrame, identity: Tables) -> Tables:
@@ -287,11 +287,25 @@ def _read_beside(name: str, source: Any) -> pl.DataFrame:
     return table
 
 
+def _read_ids(run: _Run) -> pl.DataFrame | None:
+    """Which customer each id became; None where the log is not stitched. Raises `SettingError` where that is not clear."""
+    chosen = run.settings.identity
+    if not chosen.keys:
+        return None
+    if "identity_ids" not in run.tables:
+        fault = "some values stand under several keys and are different customers there, so that tables beside the log cannot be joined"
+        raise SettingError("[identity] customer_key", fault, f"Name the key that their customer_id is a value of: one of {list(chosen.keys)}.")
+    return run.scan("identity_ids").collect()
+
+
 def _record_beside(run: _Run, given: Mapping[str, Any]) -> None:
-    """Keep the tables that came beside the log, and the roll-outs, which are of no customer."""
-    for name in (name for name in (*BESIDE, "rollouts") if given.get(name) is not None):
+    """Keep the tables that came beside the log, by the customers that their ids became, and the roll-outs, which are of no customer."""
+    asked = [name for name in BESIDE if given.get(name) is not None]
+    ids = _read_ids(run) if asked else None
+    for name in (*asked, *(["rollouts"] if given.get("rollouts") is not None else [])):
         started = time.perf_counter()
-        table = gather_rollouts(given[name]) if name == "rollouts" else _leave_out(run, _read_beside(name, given[name]).lazy()).collect()
+        own = gather_rollouts(given[name]) if name == "rollouts" else carry_over(_read_beside(name, given[name]), ids, run.settings.identity)
+        table = own if name == "rollouts" else _leave_out(run, own.lazy()).collect()
         rows = table.hash_rows(seed=0).to_numpy().tobytes()
         key = _hash_json([run.keys["code"], name, str(table.schema), hashlib.sha256(rows).hexdigest()])
         if not run.take_over(name, key):

@@ -20,7 +20,7 @@ from motkit.experiment_views import (
 )
 from motkit.holdouts import deal_arms
 from motkit.rollout import Programme, RolloutStage, add_stage, write_programme
-from motkit.settings import ExperimentSettings, Settings, StudySettings, TextSettings
+from motkit.settings import ExperimentSettings, IdentitySettings, Settings, StudySettings, TextSettings
 from motkit.study import Study
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -197,3 +197,53 @@ def test_arms_are_dealt_by_hash_in_their_shares_and_stay() -> None:
     assert deal_arms(people.reverse().head(50), {"control": 5, "a": 3, "b": 2}, "t")["arm"].to_list() == dealt["arm"].reverse().head(50).to_list()
     with pytest.raises(SettingError, match="1 arms"):
         deal_arms(people, {"control": 1}, "t")
+
+
+def stitched(folder: Path, **chosen: Any) -> tuple[Study, pl.DataFrame, pl.DataFrame]:
+    """Every fourth customer comes first by a second device of an own id; profiles name the ids as they were before stitching."""
+    log, profiles = make_customers()
+    number = pl.col("customer_id").str.slice(1).cast(pl.Int64)
+    second = (number % 4 == 0) & (pl.col("event") == "sign_up")
+    log = log.with_columns(login="customer_id", device=pl.when(second).then(pl.format("d{}", number)).otherwise(pl.format("e{}", number)))
+    known = log.filter(second).with_columns(event=pl.lit("look"), timestamp=pl.col("timestamp") + timedelta(hours=1))  # here both are seen together
+    log = pl.concat([log.with_columns(customer_id=pl.when(second).then("device").otherwise("customer_id")), known])
+    devices = profiles.filter(number % 4 == 0).with_columns(customer_id=pl.format("d{}", number), group=pl.lit("mail"))
+    both = pl.concat([devices, profiles])
+    asked: dict[str, Any] = {"start": ("sign_up",), "outcome": ("purchase",), "outcome_within_days": 14.0} | chosen
+    settings = Settings(study=StudySettings(as_of=BEGIN + timedelta(days=80)), identity=IdentitySettings(keys=("login", "device")), experiments=ExperimentSettings(**asked))
+    return run_stages(STAGES, settings, log, folder / "study", profiles=both), log, both
+
+
+def test_a_customer_whose_ids_are_joined_stays_withheld_and_does_not_count_with_two_arms(tmp_path: Path) -> None:
+    study, _, _ = stitched(tmp_path, arm="group")
+    _, before = make_customers()
+    own = dict(before.select("customer_id", "group").iter_rows())
+    followed = study.table("followed_arms")
+    assert dict(followed.select("customer_id", "arm").iter_rows()) == own  # control wins over the device's mail
+    mixed = {who for who, arm in own.items() if arm == "control" and int(who[1:]) % 4 == 0}
+    assert set(followed.filter("mixed")["customer_id"]) == mixed
+    summary = study.table("experiment_summary").row(0, named=True)
+    told = followed.filter("whole", "mixed").height
+    assert (summary["mixed_arms"], summary["n"], summary["not_followed"]) == (told, 1800 - told, 200)
+    assert any(f"{told} customers have ids in different arms" in note for note in summary["notes"])
+    assert study.table("profiles").filter(customer_id="c00004")["source_customer_id"].to_list() == ["d4", "c00004"]
+
+
+def test_arms_dealt_by_hash_are_those_of_the_ids_before_they_were_joined(tmp_path: Path) -> None:
+    study, log, _ = stitched(tmp_path, salt="spring", shares=("control=1", "mail=1"))
+    ids = pl.DataFrame({"customer_id": sorted({*log["customer_id"], *(f"d{n}" for n in range(0, 2000, 4))})})
+    dealt = dict(deal_arms(ids, {"control": 1, "mail": 1}, "spring").select("customer_id", "arm").iter_rows())
+    for row in study.table("followed_arms").iter_rows(named=True):
+        number = int(row["customer_id"][1:])
+        arms = {dealt[row["customer_id"]]} | ({dealt[f"d{number}"]} if number % 4 == 0 else set())
+        assert (row["arm"], row["mixed"]) == (min(arms), len(arms) > 1)
+
+
+def test_an_id_that_could_be_two_customers_is_refused_before_profiles_are_joined(tmp_path: Path) -> None:
+    log, profiles = make_customers()
+    twice = log.with_columns(login="customer_id", device=pl.when(pl.col("customer_id") == "c00001").then(pl.lit("c00000")))
+    settings = Settings(identity=IdentitySettings(keys=("login", "device")))
+    with pytest.raises(SettingError, match=r"customer_key.*several keys"):
+        run_stages(set(), settings, twice, tmp_path / "study", profiles=profiles)
+    chosen = Settings(identity=IdentitySettings(keys=("login", "device"), customer_key="login"))
+    assert run_stages(set(), chosen, twice, tmp_path / "study", profiles=profiles).table("profiles").height == profiles.height

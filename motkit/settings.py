@@ -118,6 +118,7 @@ class IdentitySettings:
 
     keys: Names = ()  # columns that identify people or devices; empty: the log's own customer_id
     one_per_customer: Names = ()  # keys of which a person has one value; empty: those that are logins by name
+    customer_key: str = ""  # key that `customer_id` of profiles, consents and contacts is a value of; empty: any
     ignore: Names = ()  # values that are never used, such as a kiosk or a test account
     level: Literal["strict", "default", "loose"] = "default"  # how much it takes to join two identifiers
     max_cluster: Annotated[int, Field(ge=2)] = 200  # identifiers that one person may have

@@ -87,9 +87,9 @@ def onboarding_figures(
 def _risk_figures(study: StudyTables, interval: str) -> list[dict[str, str]]:
     """The shares that left, late and on time."""
     table = read_study_table(study, "threshold_risk")
-    if not table.height:
+    row = table.row(0, named=True) if table.height else {}
+    if row.get("difference") is None:  # followed for too short a time to state shares
         return []
-    row = table.row(0, named=True)
     more = f"{100 * row['difference']:+.0f} points ({interval} {100 * row['ci_low']:.0f} to {100 * row['ci_high']:.0f})"
     shares = f"{say_share(row['risk_late'])} against {say_share(row['risk_on_time'])}"
     n = f"n = {say_count(row['n_late'])} and {say_count(row['n_on_time'])}"

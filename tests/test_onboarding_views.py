@@ -78,6 +78,13 @@ def test_a_study_in_which_no_day_was_found_says_so_everywhere(study: Study) -> N
         assert "No day was found" in look_at(look, unfound).empty
 
 
+def test_a_log_too_short_to_state_shares_leaves_them_out(study: Study) -> None:
+    risk = study.table("threshold_risk").with_columns(pl.lit(None, pl.Float64).alias(name) for name in ("difference", "ci_low", "ci_high", "risk_late", "risk_on_time", "horizon_days"))
+    told = onboarding_views.onboarding_figures(_with(study, threshold_risk=risk)).table["figure"].to_list()
+    assert told
+    assert not any("late against on time" in figure for figure in told)
+
+
 def test_every_picture_of_both_pages_is_drawn(study: Study) -> None:
     for plan in (ONBOARDING_PAGE, ENGAGEMENT_PAGE):
         page = PageViewer(plan, Visit(Shelf(study)))

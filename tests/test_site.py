@@ -1,5 +1,6 @@
 """The documentation site: every public name is explained, words mean one thing, and a small site has no dead link and no error."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ pytest.importorskip("sphinx", reason="the site needs the extra `docs`")
 from builder.checks import Page, Site, serve, undocumented_names
 from builder.names import dictionary, meaning_in, schema_of
 from builder.notebooks import read_notebook
-from builder.prose import link_name, plain_to_myst, unit_of
+from builder.prose import link_name, link_notebooks, plain_to_myst, unit_of
 from builder.public import modules_for_users, public_names
 from builder.running import split_last
 from builder.tables import undescribed
@@ -41,6 +42,17 @@ def test_every_public_name_parameter_field_and_method_is_explained() -> None:
 def test_words_that_the_glossary_does_not_use_stand_nowhere() -> None:
     assert unwanted_words() == []
     assert unknown_terms() == []
+
+
+def test_a_link_from_notebook_to_notebook_leads_to_its_page() -> None:
+    assert link_notebooks("see [the\nbasket](853_story_the_abandoned_basket.ipynb).") == "see [the\nbasket](/guides/story-the-abandoned-basket.md)."
+    assert link_notebooks("[elsewhere](https://example.org/other.ipynb)") == "[elsewhere](https://example.org/other.ipynb)"
+
+
+def test_every_link_between_guides_names_a_notebook_that_exists() -> None:
+    for guide in (ROOT / "nbs" / "80_guides").glob("*.ipynb"):
+        for target in re.findall(r"\]\((?!http)([^)\s]+\.ipynb)\)", guide.read_text(encoding="utf-8")):
+            assert (guide.parent / target).exists(), f"{guide.name}: {target}"
 
 
 def test_a_word_that_is_not_used_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:

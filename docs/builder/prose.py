@@ -5,11 +5,12 @@ import json
 import re
 from functools import cache
 
-from builder.notebooks import Cell, Notebook
+from builder.notebooks import Cell, Notebook, all_notebooks
 from builder.public import public_names
 from builder.running import Output
 
 _CODE = re.compile(r"(?<!`)(`[^`\n]+`)(?!`)")
+_NOTEBOOK = re.compile(r"\[([^\]\n]+(?:\n[^\]\n]+)?)\]\((?:[^)\s]*/)?([^)\s/]+\.ipynb)\)")
 _SPECIAL = re.compile(r"([\\*_<>\[\]{}$|~^#@])")
 
 
@@ -59,6 +60,12 @@ def link_names(markdown: str, own: str = "") -> str:
         for line in markdown.split("\n")
     )
     return "\n".join(lines)
+
+
+def link_notebooks(markdown: str) -> str:
+    """Links from one notebook to another, as JupyterLab follows them, as links to its page of the site."""
+    pages = {book.path.name: book.docname for book in all_notebooks()}
+    return _NOTEBOOK.sub(lambda found: link_page(pages[found[2]], found[1]) if found[2] in pages else found[0], markdown)
 
 
 def plain_to_myst(text: str, own: str = "") -> str:
@@ -112,7 +119,7 @@ def show_output(output: Output) -> str:
 def show_cell(cell: Cell, outputs: list[Output], anchors: bool = True) -> str:
     """One cell of a notebook as MyST: prose, or code with what it shows."""
     if cell.kind != "code":
-        return link_names(cell.source)
+        return link_notebooks(link_names(cell.source))
     if cell.exports and not cell.names:
         return (
             raw_html('<details class="mk-imports"><summary>Imports of the module</summary>')

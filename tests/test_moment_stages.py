@@ -44,7 +44,7 @@ def study(sim: Simulation, tmp_path_factory: pytest.TempPathFactory) -> Study:
 def test_a_study_has_the_moments_and_says_what_they_rest_on(study: Study) -> None:
     assert "moments" not in study.problems
     table, summary = study.table("moments"), study.table("moment_summary").row(0, named=True)
-    assert table.columns == list(COLUMNS)
+    assert table.columns == [*COLUMNS, "scale_back"]
     assert summary["customers"] >= table["n"].max()
     assert summary["strata"] == "activity, plan"
     assert summary["n_makes"] + summary["n_breaks"] + summary["n_no_evidence"] + summary["n_not_estimable"] == table.height

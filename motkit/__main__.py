@@ -276,10 +276,12 @@ def bench(
         _bench_decisions()
         return
     from motkit.bench import run_bench
+    from motkit.experiment_bench import bench_tests
     from motkit.loyalty_bench import bench_loyalty
 
     typer.echo(_as_text(run_bench(events)))
     typer.echo(_as_text(bench_loyalty(events // 10)))
+    typer.echo(_as_text(bench_tests(events)))
 
 
 def _tell_surprise(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

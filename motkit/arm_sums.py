@@ -71,19 +71,25 @@ def sum_arms(
     cluster: str | None = None,  # column: customers who belong together
     engine: Engine = "streaming",
 ) -> pl.DataFrame:  # `arm, n, clusters, mean, variance` (of the mean), by arm
-    """Sum customers to one row per arm. Raises `DesignError` for a cluster in two arms.
+    """Sum customers to one row per arm. Raises `DesignError` for a cluster in two arms, or customers of none.
 
     Source: the ratio estimator of cluster totals, Cochran 1977, section 9.
     """
     if cluster is None:
         sums = rows.group_by(arm).agg(n=pl.len(), mean=pl.col(outcome).mean(), variance=pl.col(outcome).var() / pl.len())
         return sums.select(arm=arm, n="n", clusters="n", mean="mean", variance="variance").sort("arm").collect(engine=engine).cast(SUMS)
-    each = rows.group_by(cluster, arm).agg(n=pl.len().cast(pl.Float64), s=pl.col(outcome).sum())
-    torn = each.group_by(cluster).len().filter(pl.col("len") > 1).select(pl.len()).collect(engine=engine).item()
-    if torn:
-        raise DesignError("arms", f"{torn:,} values of `{cluster}` are in more than one arm", "Name the unit that chance dealt to the arms.")
-    s, n = pl.col("s"), pl.col("n")
-    sums = each.group_by(arm).agg(clusters=pl.len(), n=n.sum(), s=s.sum(), ss=(s * s).sum(), sn=(s * n).sum(), nn=(n * n).sum())
+    code = pl.col(arm).hash()
+    each = rows.group_by(cluster).agg(pl.col(arm).first(), n=pl.len().cast(pl.Float64), s=pl.col(outcome).sum(), torn=code.min() != code.max())
+    s, n, lost = pl.col("s"), pl.col("n"), pl.col(cluster).is_null()
+    sums = each.group_by(arm).agg(
+        clusters=pl.len(), n=n.sum(), s=s.sum(), ss=(s * s).sum(), sn=(s * n).sum(), nn=(n * n).sum(), torn=(pl.col("torn") & ~lost).sum(), lost=n.filter(lost).sum()
+    )  # fmt: skip
     mean, c = pl.col("s") / pl.col("n"), pl.col("clusters")
     spread = (pl.col("ss") - 2 * mean * pl.col("sn") + mean * mean * pl.col("nn")) / pl.col("n") ** 2 * c / (c - 1)
-    return sums.select(arm=arm, n="n", clusters="clusters", mean=mean, variance=spread).sort("arm").collect(engine=engine).cast(SUMS)
+    found = sums.select("torn", "lost", arm=arm, n="n", clusters="clusters", mean=mean, variance=spread).sort("arm").collect(engine=engine)
+    torn, lost_n = found.select(pl.col("torn", "lost").sum()).row(0)
+    faults = [f"{torn:,} values of `{cluster}` are in more than one arm"] if torn else []
+    faults += [f"{lost_n:,.0f} customers have no `{cluster}`"] if lost_n else []
+    if faults:
+        raise DesignError("arms", faults, "Name the unit that chance dealt to the arms, for everybody.")
+    return found.drop("torn", "lost").cast(SUMS)

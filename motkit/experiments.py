@@ -221,9 +221,9 @@ def _rows_of(rows: pl.LazyFrame, arm: str, outcome: str, control: str, cluster: 
         units = "row" if cluster is None else "cluster"
         raise DesignError("compare_arms", f"{', '.join(map(repr, alone))} has a single {units}, so how it varies is not known", f"Give each arm two or more {units}s.")
     base = sums.pop(control)
-    made: list[dict[str, Any]] = [{"outcome": outcome, "arm": control, "n": base["n"], "value": base["mean"]}]
+    made: list[dict[str, Any]] = [{"outcome": outcome, "arm": control, "n": base["n"], "value": base["mean"], "clusters": base["clusters"]}]
     for name, row in sums.items():
-        made.append({"outcome": outcome, "arm": name, "n": row["n"], "value": row["mean"]} | _compare(row, base, plan))
+        made.append({"outcome": outcome, "arm": name, "n": row["n"], "value": row["mean"], "clusters": row["clusters"]} | _compare(row, base, plan))
     return made, left
 
 
@@ -277,6 +277,9 @@ def _check_values(rows: pl.LazyFrame, outcomes: Sequence[str], kind: str, engine
         raise SettingError("compare_arms", faults, "A rate is 0 or 1, a count 0, 1, 2, ...; anything else is a mean.")
 
 # %% ../nbs/60_measure/603_experiments.ipynb #263fa44b
+_MANY = 1_000_000  # rows beyond which a frame is summed in pieces, which is faster
+
+
 def compare_arms(
     table: pl.DataFrame | pl.LazyFrame,  # one row per customer whom chance gave an arm, reached or not
     arm: str,  # column: the arm
@@ -299,7 +302,7 @@ def compare_arms(
     """
     _check_question(kind, outcome, horizon_days, confidence, cluster, covariate)
     names = [outcome] if isinstance(outcome, str) else list(outcome)
-    engine: Engine = "in-memory" if isinstance(table, pl.DataFrame) else "streaming"
+    engine: Engine = "in-memory" if isinstance(table, pl.DataFrame) and table.height <= _MANY else "streaming"
     rows = check_arms(table.lazy(), arm, names, control, engine)
     plan = _Plan(kind, confidence, cluster is None and covariate is None, any_time_effect, z_limit, engine)
     return _answer(rows, arm, names, control, plan, (cluster, covariate, horizon_days, shares, None if randomised else confounded_by))
@@ -309,7 +312,7 @@ def _answer(rows: pl.LazyFrame, arm: str, names: list[str], control: str, plan: 
     """Compute every row, adjust, note and read."""
     cluster, covariate, horizon, shares, reasons = more
     made: list[dict[str, Any]] = []
-    left, clusters = None, None
+    left = None
     if plan.kind == "time":
         made = [{"outcome": names[0]} | row for row in _time_rows(rows, arm, (names[0], names[1]), control, float(horizon), plan)]
     else:
@@ -317,12 +320,9 @@ def _answer(rows: pl.LazyFrame, arm: str, names: list[str], control: str, plan: 
         for name in names:
             own, left = _rows_of(rows, arm, name, control, cluster, covariate, plan)
             made += own
-    if cluster is not None:
-        clusters = int(rows.group_by(arm).agg(c=pl.col(cluster).n_unique()).select(pl.col("c").min()).collect(engine=plan.engine).item())
-    counts = {row["arm"]: row["n"] for row in made}
-    dealt = counts if cluster is None else dict(rows.group_by(arm).agg(pl.col(cluster).n_unique()).collect(engine=plan.engine).rows())
+    dealt = {row["arm"]: row["n"] if cluster is None else row["clusters"] for row in made}
     srm = sample_ratio_p(dealt, shares) if reasons is None else 1.0
-    notes = _find_notes(made, plan.kind, clusters) + ([f"arms are uneven beyond chance ({say_p(srm)})"] if srm < SRM_LEVEL else [])
+    notes = _find_notes(made, plan.kind, None if cluster is None else min(dealt.values())) + ([f"arms are uneven beyond chance ({say_p(srm)})"] if srm < SRM_LEVEL else [])
     doubts = None if reasons is None else _find_doubts(rows, arm, control, cluster, covariate, plan, reasons)
     reading = _read(_adjust(made), plan, srm, doubts)
     table = pl.DataFrame([{name: row.get(name) for name in _COLUMNS} for row in made], schema=_TYPES)

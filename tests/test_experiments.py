@@ -77,6 +77,7 @@ def test_clusters_agree_with_a_plain_loop_and_with_robust_errors_of_statsmodels(
     fit = sm.OLS(voted, sm.add_constant((arm == "mail").astype(float))).fit(cov_type="cluster", cov_kwds={"groups": home})
     assert row["std_error"] == pytest.approx(fit.bse[1], rel=0.01)
     assert row["std_error"] > compare_arms(table, "arm", "voted", "control").table["std_error"][1]
+    assert_frame_equal(compare_arms(table.sample(fraction=1, shuffle=True, seed=1).lazy(), "arm", "voted", "control", cluster="home").table, compare_arms(table, "arm", "voted", "control", cluster="home").table)
 
 
 def test_a_value_from_before_agrees_with_the_worked_example_and_may_be_missing() -> None:
@@ -233,6 +234,8 @@ def test_bad_input_is_told() -> None:
         compare_arms(table, "arm", ("spend", "bought"), "control", kind="time")
     with pytest.raises(DesignError, match="more than one arm"):
         sum_arms(table.with_columns(home=pl.lit(1)).lazy(), "arm", "bought", "home")
+    with pytest.raises(DesignError, match="4 customers have no `home`"):
+        compare_arms(table.with_columns(home=pl.int_range(pl.len()).replace([0, 5, 6, 9], None)), "arm", "bought", "control", cluster="home")
     with pytest.raises(SettingError, match="no test can see"):
         plan_sample(0.1, difference=0)
 

@@ -261,7 +261,8 @@ def _bench_decisions() -> None:
     from motkit.decision_bench import bench_decisions, compare_with_batch
 
     typer.echo(f"{_as_text(bench_decisions())}\n{_as_text(bench_triggers())}\n{_as_text(bench_policies())}")
-    typer.echo(_as_text(pl.concat(bench_assignment(customers) for customers in (100_000, 1_000_000))))
+    assigned = pl.concat(bench_assignment(customers) for customers in (100_000, 1_000_000))
+    typer.echo(_as_text(assigned.with_columns(pl.Series("gap", [f"{gap:.1e}" for gap in assigned["gap"]]))))
     found = compare_with_batch()
     typer.echo(f"One by one against the batch: {found['different']} of {found['pairs']:,} pairs differ ({found['blocked']:,} blocked).")
 

@@ -271,6 +271,7 @@ def _bench_decisions() -> None:
 def bench(
     events: Annotated[int, typer.Option("--events", min=10_000, help="Size of the larger simulated log.")] = 10_000_000,
     decisions: Annotated[bool, typer.Option("--decisions", help="Measure decisions, policy, assignment and triggers instead.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", help="A Markdown file to write the tables of speed to as well.")] = None,
 ) -> None:
     """Measure speed and memory against DuckDB, or decisions beside their bars."""
     if decisions:
@@ -280,9 +281,12 @@ def bench(
     from motkit.experiment_bench import bench_tests
     from motkit.loyalty_bench import bench_loyalty
 
-    typer.echo(_as_text(run_bench(events)))
-    typer.echo(_as_text(bench_loyalty(events // 10)))
-    typer.echo(_as_text(bench_tests(events)))
+    tables = (run_bench(events), bench_loyalty(events // 10), bench_tests(events))
+    typer.echo("\n".join(_as_text(table) for table in tables))
+    if out:
+        made = f"Made by `motkit bench --events {events} --out {out}` with motkit {version('motkit')}. Seconds of one machine; read the ratios to the peer in the same run."
+        parts = [_as_text(table, "ASCII_MARKDOWN") for table in tables]
+        out.write_text("# Benchmarks\n\n" + "\n\n".join([made, *parts]) + "\n", encoding="utf-8")
 
 
 def _tell_surprise(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

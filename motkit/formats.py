@@ -238,12 +238,14 @@ def open_known(
         return _finish(_open_named(files, about, guess.adapter, kind, part), guess, part)
     if part.format == "json":
         return _open_json(files, about, None), part
+    if kind == "xml" and guess is None and part.format == "auto":
+        raise SourceError(about, "its XML is cut off or of no known system", f"Export it again, or type source_format=, one of {', '.join(ADAPTERS)}.")
     raw = _open_plain(source, part, files, about, kind)
     if part.format == "auto" and not told and guess is None:
         guess = guess_names(_columns_of(raw.head.schema))
     return _finish(raw, guess, part) if guess else (raw, part)
 
-
+# %% ../nbs/10_record/109_formats.ipynb #151bee51
 def _open_plain(source: Any, part: Part, files: list[Path], about: str, kind: str) -> RawTable:
     """A table without a known format; JSON that is no table of lines is laid flat."""
     chosen = part.format if part.format in PLAIN else "auto"
@@ -254,7 +256,9 @@ def _open_plain(source: Any, part: Part, files: list[Path], about: str, kind: st
             raise
         raw = _open_json(files, about, None)
         if set(raw.head.columns) <= {"\0fault", "malformed"}:
-            raise
+            told = raw.head["\0fault"].value_counts(sort=True).rows()
+            faults = "; ".join(f"{fault}: {count}" for fault, count in told)
+            raise SourceError(about, f"no record can be read ({faults})", "Mend the JSON: one record a line, a list of records, or one document.") from None
         return raw
 
 # %% ../nbs/10_record/109_formats.ipynb #66179cb1

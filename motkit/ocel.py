@@ -18,7 +18,7 @@ import polars as pl
 
 from .errors import SchemaError, SourceError
 from .raw import RawTable
-from .records import feed_parser, make_parser, read_json, stage_rows
+from .records import feed_parser, make_legible, make_parser, read_json, stage_rows
 from .schema import EVENTS, check_table
 
 # %% ../nbs/10_record/106_ocel.ipynb #09f82bdd
@@ -67,7 +67,7 @@ def _as_ocel(lists: Lists, notes: Sequence[str] = ()) -> Ocel:
 # %% ../nbs/10_record/106_ocel.ipynb #b249876b
 def _text(value: Any) -> str | None:
     """A JSON value as text."""
-    return value if value is None or isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return None if value is None else make_legible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _each(value: Any) -> Iterator[Mapping[str, Any]]:

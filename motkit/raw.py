@@ -147,8 +147,12 @@ def read_chunks(file: Path, size: int = 1 << 20) -> Iterator[bytes]:
 
 
 def find_broken_line(file: Path, separator: str) -> str:
-    """Where a text file first has more fields than its header, in words without its content; '' when nowhere."""
+    """Where a text file first has more fields than its header, or quotes that do not pair, in words without its content; '' when nowhere."""
     with file.open(encoding="utf-8-sig", newline="", errors="replace") as stream:
+        odd = [number for number, line in enumerate(stream, 1) if line.count('"') % 2]
+        if len(odd) % 2:
+            return f"a quote does not close; lines with an odd number of quotes: {', '.join(map(str, odd[:5]))}{', ...' if len(odd) > 5 else ''}"
+        stream.seek(0)
         lines = csv.reader(stream, delimiter=separator)
         width = len(next(lines, []))
         for fields in lines:
@@ -170,11 +174,11 @@ def explain_faults(
         if re.search(r"os error (27|28|122)\b|No space left", str(error)):
             hint = "Make room there, or name another folder before the command: TMPDIR=/path/with/room"
             raise SourceError(about, f"there is no room for a copy to work on in {tempfile.gettempdir()}", hint) from None
-        many = "fields" in str(error)
+        many = any(word in str(error) for word in ("fields", "could not parse", "CSV malformed", "column names not specified"))
         broken = [f"{file.name}: {line}" for file, separator in texts if many and (line := find_broken_line(file, separator))]
         if broken:
-            raise SourceError(about, broken, "Mend these lines, quote the fields that hold the separator, or type separator=.") from None
-        data = r"'[^']*' with" if isinstance(error, pa.ArrowException) else r'\[".*|: \[.*|`[^`]{40,}`'
+            raise SourceError(about, broken, "Mend these lines: quote the fields that hold the separator, write a quote inside of a field twice, or type separator=.") from None
+        data = r"'[^']*' with" if isinstance(error, pa.ArrowException) else r'\[".*|: \[.*|`[^`]{40,}`|(?<=parse )`[^`]*`'
         lines = re.sub(data, "...", str(error)).strip().splitlines() or [type(error).__name__]
         sql = isinstance(error, pl.exceptions.SQLInterfaceError | pl.exceptions.SQLSyntaxError)
         what = "its SQL is not understood" if sql else "cannot be read"

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FAULTS', 'Record', 'MAX_FIELDS', 'ROWS_AT_ONCE', 'read_lines', 'read_pieces', 'read_json', 'make_parser',
-           'feed_parser', 'read_xml', 'flatten_record', 'stage_rows', 'cast_text', 'as_rows']
+           'feed_parser', 'read_xml', 'make_legible', 'flatten_record', 'stage_rows', 'cast_text', 'as_rows']
 
 # %% ../nbs/10_record/104_records.ipynb #c4007c72
 import json
@@ -246,11 +246,16 @@ def read_xml(file: Path) -> Iterator[Record]:
 MAX_FIELDS = 1_000  # columns; names that come later are kept together, as JSON, in `further_fields`
 
 
+def make_legible(text: str) -> str:
+    """The text with a question mark for each half of a broken character, which JSON may hold and nothing can store."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def _as_text(value: Any) -> str | None:
     """A value as text, as JSON writes it."""
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+    if value is None:
+        return None
+    return make_legible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _as_pairs(items: list[Any]) -> dict[str, Any] | None:
@@ -270,7 +275,7 @@ def flatten_record(record: Mapping[str, Any], prefix: str = "") -> dict[str, str
     """An object as names and texts; the name of an inner value is its path, with dots."""
     flat: dict[str, str | None] = {}
     for key, value in record.items():
-        name = f"{prefix}{key}".replace("\0", "")
+        name = make_legible(f"{prefix}{key}".replace("\0", ""))
         inner = _as_pairs(value) if isinstance(value, list) else value
         if isinstance(inner, dict):
             flat |= flatten_record(inner, f"{name}.")

@@ -7,6 +7,7 @@ __all__ = ['NAMES', 'REQUIRED', 'NO_CUSTOMER', 'REASONS', 'Window', 'choose_colu
            'derive_columns', 'prepare_rows', 'LogTable', 'select_rows']
 
 # %% ../nbs/10_record/111_rows.ipynb #6fe5c72c
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,6 +48,17 @@ def _find_column(name: str, has: list[str], taken: list[str]) -> list[str]:
     return [name] if name in has else [column for column in has if plain[column] in NAMES[name] and column not in taken]
 
 # %% ../nbs/10_record/111_rows.ipynb #d970389f
+_VALUE = re.compile(r"^[\s\d.:+/TZ-]*\d[\s\d.:+/TZ-]*$|@|^[\[{]|^[0-9a-fA-F-]{20,}$")  # numbers, times, e-mails, hashes, JSON
+_MANY = 60
+
+
+def _tell_columns(has: list[str]) -> str:
+    """The columns of a table, for a message; not if its first line looks like a row, for that may name people."""
+    if any(_VALUE.search(name) for name in has):
+        return f"It has {len(has)} columns, and their names look like values: the first line has to name the columns."
+    return f"It has {has if len(has) <= _MANY else [*has[:_MANY], f'and {len(has) - _MANY} more']}."
+
+
 def choose_columns(
     part: Part,  # what is given: columns, constants, expressions
     has: list[str],  # the columns of the table
@@ -70,7 +82,7 @@ def choose_columns(
     if faults:
         known = {name: given[name] if given.get(name) in has else "..." for name in REQUIRED if name not in own}
         ways = "write them under [columns] into a file, and type --source FILE"
-        raise SourceError(about, faults, f"It has {has}. Type columns={known}, with a column of the source for each dots. On the command line, {ways}.")
+        raise SourceError(about, faults, f"{_tell_columns(has)} Type columns={known}, with a column of the source for each dots. On the command line, {ways}.")
     return {name: source for name, source in given.items() if source}
 
 # %% ../nbs/10_record/111_rows.ipynb #3437babd

@@ -70,6 +70,14 @@ def _split_lines(text: str, separator: str, cut: bool) -> list[list[str]]:
     return lines[: -1 if cut else None][:1001]
 
 # %% ../nbs/10_record/102_separated.ipynb #c217a88b
+def _check_header(file: Path, names: Sequence[str]) -> None:
+    """Refuse a first line that names no columns. Raises `SourceError`."""
+    if not any(name.strip() for name in names):
+        raise SourceError(str(file), "its first line is empty, so that no column has a name", "Take out the empty lines at the top.")
+    if any("\n" in name for name in names):
+        raise SourceError(str(file), "a quote in its first line does not close", "Mend the header: one name a column, in pairs of quotes or none.")
+
+
 def _read_head(file: Path, encoding: str | None, separator: str | None) -> tuple[pl.DataFrame, str, str]:
     """The first rows of separated text as text columns, its separator and its encoding as far as the start tells."""
     start = next(read_chunks(file, 1 << 18), b"")
@@ -88,6 +96,7 @@ def _read_head(file: Path, encoding: str | None, separator: str | None) -> tuple
     cut = len(start) == 1 << 18
     split = {mark: _split_lines(text, mark, cut) for mark in ([separator] if separator else [",", ";", "\t", "|"])}
     separator, lines = max(split.items(), key=lambda item: len(item[1][0]) if item[1] else 0)
+    _check_header(file, lines[0])
     names = _unique_names(lines[0])
     rows = [dict(zip(names, line, strict=False)) for line in lines[1:] if line]
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String)), separator, name

@@ -26,7 +26,7 @@ _READ = pl.Struct({"wall": _WALL, "fixed": pl.Boolean()})  # the time as written
 
 def _read_any_form(texts: pl.Series, day_first: bool) -> pl.DataFrame:
     """Times in any known form: `wall` (UTC where the text names a zone) and `fixed`; null where the form is unknown."""
-    part = pl.DataFrame({"text": texts}).select(pl.col("text").str.extract_groups(FORMS).struct.unnest())
+    part = pl.DataFrame({"text": texts.rechunk()}).select(pl.col("text").str.extract_groups(FORMS).struct.unnest())
     day, month = (pl.col("a"), pl.col("b")) if day_first else (pl.col("b"), pl.col("a"))
     short = pl.col("c").cast(pl.Int32)
     year = pl.when(pl.col("c").str.len_bytes() == 2).then(short + pl.when(short < 69).then(2000).otherwise(1900)).otherwise(short)

@@ -55,6 +55,16 @@ def _read_extended(line: str, fields: Sequence[str]) -> Hit | None:
     return {name: value for name, value in hit.items() if name != "query"} | {"path": moved, "time": f"{given.get('date', '')}T{given.get('time', '')}Z"}
 
 # %% ../nbs/10_record/107_weblogs.ipynb #b20632f8
+def _read_seconds(when: object) -> str | None:
+    """A time in seconds since 1970 as text; what is none stays as it came, to be rejected as a time."""
+    if not isinstance(when, int | float):
+        return None if when is None else str(when)
+    try:
+        return datetime.fromtimestamp(when, UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return f"{when} s"
+
+
 def _read_json(line: str) -> Hit | None:
     """A JSON line of nginx or Caddy."""
     try:
@@ -72,8 +82,7 @@ def _read_json(line: str) -> Hit | None:
     told = {"ip": request.get("client_ip") or request.get("remote_ip"), "user": given.get("user_id"), "method": request.get("method")}
     told |= {"path": request.get("uri"), "status": given.get("status"), "host": request.get("host"), "agent": agent, "referrer": referrer}
     hit: Hit = {name: str(value) for name, value in told.items() if value not in (None, "")}
-    when = given.get("ts")
-    return hit | {"time": datetime.fromtimestamp(when, UTC).isoformat() if isinstance(when, int | float) else when}
+    return hit | {"time": _read_seconds(given.get("ts"))}
 
 # %% ../nbs/10_record/107_weblogs.ipynb #d39a739f
 _STATIC = re.compile(r"(?i)\.(?:css|js|mjs|map|png|jpe?g|gif|svg|ico|webp|avif|woff2?|ttf|eot|mp4|webm|mp3|zip|gz|json|xml|txt)$")

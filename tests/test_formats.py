@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import random
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import motkit
-from motkit.errors import SchemaError, SourceError
+from motkit.errors import MotkitError, SchemaError, SourceError
 from motkit.events import EventLog, read_events
 from motkit.formats import ADAPTERS, describe_format, list_formats
 from motkit.ocel import read_ocel, write_ocel
@@ -376,3 +377,88 @@ def test_writing_refuses_what_would_not_come_back(tmp_path: Path) -> None:
     for write in (write_xes, write_ocel):
         with pytest.raises(SchemaError, match="nested"):
             write(events.with_columns(list=pl.concat_list("step")), tmp_path / "a.json")
+
+
+def damage(content: bytes, chance: random.Random) -> bytes:
+    """What goes wrong with a file on its way: cut, torn, mixed, in another encoding, with other values."""
+    lines, place = content.split(b"\n"), chance.randrange(len(content))
+    number = chance.randrange(len(lines))
+    numbers = list(re.finditer(rb"\d{3,}", content)) or [re.match(b"", content)]
+    chosen = chance.choice(numbers)
+    assert chosen is not None
+    other = chance.choice([b"abc", b"1e999", b"-1", b"9" * 30, b"NaN", b"null", b'"\\ud800"', b"{}", b"[]"])
+    ways = [
+        content[:place],
+        content[:place] + bytes(chance.randrange(256) for _ in range(3)) + content[place:],
+        content[:place] + content[place + chance.randrange(40) :],
+        b"\n".join([*lines[:number], b'{"a": ', *lines[number:]]),
+        b"\n".join([*lines[:number], lines[number][: len(lines[number]) // 2], *lines[number + 1 :]]),
+        content[: chosen.start()] + other + content[chosen.end() :],
+        content[: chosen.start()] + chosen.group()[:10] + b"000" * chance.randrange(3) + content[chosen.end() :],
+        content.decode("utf-8", "replace").encode("utf-16"),
+        content.replace(b'"', b"'", chance.randrange(1, 4)),
+        content.replace(b"\n", b"\r\n"),
+        content[:place] + b"\0" + content[place:],
+        content + content,
+    ]
+    return chance.choice(ways)
+
+
+def write_all_kinds(folder: Path) -> list[Path]:
+    """A small file of each kind that is read in a way of its own."""
+    events = as_events([(f"c{n % 3}", n, "look", "web", 1.0, None, n, None) for n in range(6)])
+    log = '1.2.3.4 - - [01/Mar/2026:10:00:0{} +0000] "GET /a HTTP/1.1" 200 5 "-" "Firefox"\n'
+    table = events.with_columns(pl.col("timestamp").dt.to_string("%Y-%m-%d %H:%M:%S")).write_csv()
+    visits = "<result>" + "".join(f"<row><idVisit>{n}</idVisit><visitIp>1.2.3.4</visitIp><visitorId>a</visitorId><fingerprint>f</fingerprint><serverTimestamp>177235920{n}</serverTimestamp><visitCount>1</visitCount><referrerType>web</referrerType><idSite>1</idSite><actionDetails><row><type>action</type><timestamp>177235920{n}</timestamp></row></actionDetails></row>" for n in range(4)) + "</result>"
+    texts = {"a.csv": table, "b.log": "".join(log.format(n) for n in range(6)), "c.xml": visits}
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    made = [write_lines(folder / f"{name}.jsonl", [record, *[json.loads(json.dumps(record).replace("ann", f"bo{n}")) for n in range(3)]]) for name, record in RECORDS.items()]
+    made += [write_xes(events, folder / "d.xes"), write_ocel(events, folder / "e.jsonocel", {"customer_id": "customer"}), write_ocel(events, folder / "f.xmlocel", {"customer_id": "customer"})]
+    return [*(folder / name for name in texts), *made]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_damaged_file_is_read_with_counts_that_add_up_or_refused_with_one_message(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    for path in write_all_kinds(tmp_path):
+        torn = path.with_name(f"torn_{path.name}")
+        torn.write_bytes(damage(path.read_bytes(), chance))
+        try:
+            log = check_counts(read_events(torn))
+        except MotkitError:
+            continue
+        events = log.events.collect()
+        assert events.select("customer_id", "timestamp", "event").null_count().sum_horizontal().item() == 0
+        assert log.rejected["reason"].null_count() == 0
+
+
+def test_a_quote_that_does_not_close_is_told_with_its_line_and_without_its_text(tmp_path: Path) -> None:
+    rows = [f"u{n},2026-01-01 10:0{n}:00,look,x\n" for n in range(8)]
+    rows[4] = 'u4,2026-01-01 10:04:00,look,"secret\n'
+    (tmp_path / "a.csv").write_text("user_id,time,event,note\n" + "".join(rows))
+    with pytest.raises(SourceError, match=r"a quote does not close; lines with an odd number of quotes: 6\.") as refusal:
+        read_events(tmp_path / "a.csv").summary  # noqa: B018
+    assert "secret" not in str(refusal.value)
+    for head, told in [("\n", "first line is empty"), ('user_id,"time\n', "quote in its first line"), ("", "names look like values")]:
+        (tmp_path / "b.csv").write_text(head + "".join(rows[:3]))
+        with pytest.raises(SourceError, match=told) as refusal:
+            read_events(tmp_path / "b.csv").summary  # noqa: B018
+        assert "u1" not in str(refusal.value)
+
+
+def test_half_a_character_and_a_time_that_is_none_do_not_stop_the_rest(tmp_path: Path) -> None:
+    log = check_counts(read_events(write_lines(tmp_path / "a.jsonl", [json.dumps(message()).replace('"ann"', '"an\\ud800n"'), message(messageId="m2")])))
+    assert sorted(log.events.collect()["customer_id"]) == ["an?n", "ann"]
+    hit = {"ts": 1_770_000_000.5, "request": {"remote_ip": "1.2.3.4", "method": "GET", "uri": "/a", "headers": {}}, "status": 200}
+    log = check_counts(read_events(write_lines(tmp_path / "b.log", [hit, hit | {"ts": 1_770_000_000_500_000}, hit | {"ts": "soon"}])))
+    assert log.summary.rejected_by_reason == {"unparsable time": 2}
+
+
+def test_the_first_times_may_be_missing_in_a_list_that_is_broken_there(tmp_path: Path) -> None:
+    rows = [AMPLITUDE | {"user_id": f"u{n}", "$insert_id": f"i{n}"} for n in range(6)]
+    text = json.dumps(rows, indent=1).replace('"user_id": "u0"', "'user_id: \"u0\"").replace('"user_id": "u2"', '{}: "u2"')
+    (tmp_path / "a.json").write_text(text)
+    log = check_counts(read_events(tmp_path / "a.json"))
+    assert log.summary.events == 4
+    assert log.summary.rejected_by_reason == {"malformed JSON": 2}

@@ -38,6 +38,7 @@ from .journey_map import JourneyMap, map_journey
 from .journeys import Journey, read_journey
 from .kinds import KindRule, add_kinds, read_kind_rules
 from .large_fits import refine_personas
+from .late_columns import find_late_columns
 from .ledger import Ledger
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
@@ -181,6 +182,7 @@ __all__ = [
     "explore_moments",
     "explorers",
     "find_advocates",
+    "find_late_columns",
     "find_moments",
     "find_pattern",
     "find_threshold",

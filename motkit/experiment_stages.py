@@ -118,7 +118,8 @@ def _within(bench: Bench, log: pl.LazyFrame, starts: pl.DataFrame) -> pl.DataFra
     rows = rows.filter((pl.col("timestamp") > pl.col("start")) & (pl.col("timestamp") <= pl.col("start") + window))
     is_outcome, is_contact = (pl.col("event").is_in(list(names)) for names in (outcome, contacts))
     first = (pl.col("timestamp") - pl.col("start")).filter(is_outcome).min().dt.total_microseconds() / 86_400_000_000
-    made = rows.group_by("customer_id").agg(times=is_outcome.sum(), worth=pl.col("value").filter(is_outcome).sum(), days=first, contacts=is_contact.sum(), **{f"also {name}": pl.col("event").is_in(events).any() for name, events in also.items()})
+    after = is_contact & (pl.col("timestamp") > pl.col("timestamp").filter(is_outcome).min())
+    made = rows.group_by("customer_id").agg(times=is_outcome.sum(), worth=pl.col("value").filter(is_outcome).sum(), days=first, contacts=is_contact.sum(), after_outcome=after.sum(), **{f"also {name}": pl.col("event").is_in(events).any() for name, events in also.items()})
     return starts.join(made.collect(engine="streaming"), on="customer_id", how="left", maintain_order="left")
 
 # %% ../nbs/65_study/646_experiment_stages.ipynb #903d8adc
@@ -240,6 +241,14 @@ def _outcomes(bench: Bench) -> tuple[dict[str, str], dict[str, float] | None]:
     return names, worth if len(worth) > 1 or (chosen.outcome_value, chosen.contact_cost) != (1.0, 0.0) else None
 
 # %% ../nbs/65_study/646_experiment_stages.ipynb #c07f7118
+def _why_confounded(bench: Bench, rows: pl.DataFrame) -> list[str]:
+    """What is known of why customers with more contacts differ: what people wrote, and that contacts stop at the outcome, if they do."""
+    told, won = list(bench.settings.experiments.confounded_by), rows.filter((pl.col("outcome") > 0) & pl.col("after_outcome").is_not_null())
+    if bench.settings.experiments.outcome and won.height >= FEW and won["contacts"].sum() >= FEW and not won["after_outcome"].sum():
+        told.append(f"no contact came after the outcome ({won.height:,} customers), so many contacts mean that it had not come yet")
+    return told
+
+
 def _make_frequency(bench: Bench) -> Tables:
     """The outcomes at each cap or number of contacts, and what the next one adds or goes with."""
     chosen, rows = bench.settings.experiments, _counted(bench)
@@ -251,7 +260,7 @@ def _make_frequency(bench: Bench) -> Tables:
     outcomes = [pl.col(column).alias(name) for column, name in names.items()]
     table = rows.select(*outcomes, _cap=level.cast(pl.Float64), _contacts="contacts", **beside).filter(pl.col("_cap").is_not_null())
     asked: dict[str, Any] = {"values": worth, "cost_per_contact": chosen.contact_cost, "contacts": "_contacts" if chosen.contacts else None}
-    asked |= {use[1:]: use for use in beside} | {"confounded_by": chosen.confounded_by, "confidence": bench.settings.study.confidence}
+    asked |= {use[1:]: use for use in beside} | {"confounded_by": _why_confounded(bench, rows), "confidence": bench.settings.study.confidence}
     try:
         found = frequency_response(table, "_cap", list(names.values()), randomised=bool(chosen.cap), **asked)
     except MotkitError as error:

@@ -17,6 +17,7 @@ from scipy.special import expit, ndtri
 from .curves import Array
 from .difference_words import say_more
 from .errors import DesignError, SettingError
+from .late_columns import find_late_columns
 from .qini_curves import Qini, qini, read_test
 
 # %% ../nbs/60_measure/611_uplift_models.ipynb #aff46e95
@@ -167,5 +168,8 @@ def uplift(
     scored = pl.DataFrame({name: table[name] for name in ("customer_id",) if name in table.columns} | {"uplift": score})
     rules = _rules(score, t, y, value, cost, z)
     worth, reading = _read(rules, len(y), confidence, (value, cost) != (1.0, 0.0))
+    late = find_late_columns(table.with_columns(_y=pl.Series(y)), "_y", features).filter("suspect")
+    for row in late.iter_rows(named=True):
+        reading += f" Look at {row['column']!r}: alone it sorts the outcome well (area {row['area']:.2f}), so make sure that it was known before the contact."
     found = qini(pl.DataFrame({"score": place, "treated": t, "outcome": y}))
     return Uplift(scored, found, _tenths(score, place, t, y, z), rules, method, worth, reading)

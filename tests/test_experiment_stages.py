@@ -167,7 +167,7 @@ def test_contacts_that_were_not_dealt_are_confounded_and_customers_without_an_ar
     study = run(tmp_path, contacts=("mail",), drop=100, covariate="size", confounded_by=("mails stop once somebody has bought",))
     reading = study.table("frequency_summary")["reading"][0]
     assert reading.startswith("Confounded")
-    assert "Known reasons: mails stop once somebody has bought." in reading
+    assert "Known reasons: mails stop once somebody has bought; no contact came after the outcome (" in reading
     assert "Already before (size) those with" in reading
     assert study.table("experiment_summary")["no_arm"].to_list() == [100]
 

@@ -77,6 +77,7 @@ class App:
     def __init__(self, visit: Visit, plans: Sequence[PagePlan] = PAGES, query: str = ""):
         self.visit, self._all, self._choices = visit, tuple(plans), check_pages(plans)
         self.plans = pages_for(self._all, visit.study, visit.role)
+        visit.titles = {plan.name: plan.title for plan in self.plans}
         self.viewers: dict[str, PageViewer] = {}
         self.plan: PagePlan | None = None
         self.menu, self.chooser = Navigation(partial(hear, self), sizing_mode="stretch_width"), Chooser(visit)
@@ -141,6 +142,7 @@ def _renew(app: App) -> None:
     if app.plan:
         query = write_query(app.plan.name, app.visit.picked)
         app.plans = pages_for(app._all, app.visit.study, app.visit.role)
+        app.visit.titles = {plan.name: plan.title for plan in app.plans}
         app.viewers.clear()
         app.place.clear()
         app.visit.version += 1

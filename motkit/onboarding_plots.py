@@ -108,7 +108,7 @@ def plot_beyond_threshold(
     plot = load_hvplot()
     if view.empty:
         return draw_nothing(view, height)
-    tips = [("beyond the day for", "@since"), ("customers", "@customers{0,0}"), ("mean risk to leave", "@risk{0%}")]
+    tips = [("beyond the day for", "@since"), ("customers", "@customers{0,0}"), ("mean risk to leave", "@risk{0%}"), ("interval", "@ci_low{0%} to @ci_high{0%}")]
     rows = view.table.reverse().with_columns(pl.col("customers").cast(pl.Float64))
-    bars = plot(rows).barh("since", "customers", color=_LATE, hover_cols=["risk"], bar_width=0.6).opts(line_color=None, fill_alpha=0.85, hover_tooltips=tips)
+    bars = plot(rows).barh("since", "customers", color=_LATE, hover_cols=["risk", "ci_low", "ci_high"], bar_width=0.6).opts(line_color=None, fill_alpha=0.85, hover_tooltips=tips)
     return finish_picture(bars, height, "", "customers")

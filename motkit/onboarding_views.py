@@ -225,6 +225,9 @@ def _differ_words(study: StudyTables) -> str:
     return " ".join(words)
 
 # %% ../nbs/70_show/718_onboarding_views.ipynb #b56e5c15
+_RISK = ["risk", "ci_low", "ci_high"]
+
+
 _SINCE = ((7.0, "up to a week"), (28.0, "1 to 4 weeks"), (91.0, "1 to 3 months"), (float("inf"), "over 3 months"))
 
 
@@ -238,7 +241,7 @@ def _since(days: pl.Expr) -> pl.Expr:
 
 def beyond_threshold(
     study: StudyTables,  # an open study
-) -> View:  # table: since, customers, share, risk, hidden
+) -> View:  # table: since, customers, share, risk, ci_low, ci_high, hidden
     """How many customers are beyond the threshold and not onboarded, by how long, with their mean risk to leave.
 
     Groups of fewer than `min_cell` customers are hidden.
@@ -248,13 +251,15 @@ def beyond_threshold(
     if row is None or people.height < max(small, 1):
         few = f"Fewer than {small} customers are beyond the day and not onboarded." if people.height else "No customer is beyond the day and not onboarded."
         return View(name, title, "", pl.DataFrame(schema={"since": pl.String}), "", _NONE_FOUND if row is None else few)
-    counts = people.group_by(since=_since(pl.col("days_beyond"))).agg(customers=pl.len().cast(pl.Int64), risk=pl.col("risk").mean())
+    counts = people.group_by(since=_since(pl.col("days_beyond"))).agg(pl.len().cast(pl.Int64).alias("customers"), pl.col(_RISK).mean())
     every = pl.DataFrame({"since": [label for _, label in _SINCE]}).join(counts, on="since", how="left", maintain_order="left").with_columns(pl.col("customers").fill_null(0))
-    table = hide_small_groups(every, small, ["risk"]).with_columns(share=pl.col("customers") / people.height).select("since", "customers", "share", "risk", "hidden")
+    table = hide_small_groups(every, small, _RISK).with_columns(share=pl.col("customers") / people.height).select("since", "customers", "share", *_RISK, "hidden")
     most = table.drop_nulls("customers").sort("customers", descending=True).row(0, named=True)
     sentence = f"{say_many(people.height, 'customer')} {'are' if people.height > 1 else 'is'} beyond day {row['day']:.0f} and not onboarded; most of them ({say_share(most['share'])}) for {most['since']}."
-    risk = f"Risk is the share expected to leave within {say_days(float(row['horizon_days'] or 180))} from now, as of alike customers who were seen so far beyond the day."
-    return View(name, title, sentence, table, join_sentences(f"n = {say_many(people.height, 'customer')}, as of {as_of_day(study)}.", risk, "A count has no interval.", say_hidden(table, small)))
+    horizon, mean = say_days(float(row["horizon_days"] or 180)), people.select(pl.col(_RISK).mean()).row(0)
+    sentence += f" On average {say_interval(*mean)} of them are expected to leave within {horizon}." if mean[0] is not None else ""
+    risk = f"Risk is the share expected to leave within {horizon} from now, as of alike customers who were seen so far beyond the day, with its {interval_name(study)}."
+    return View(name, title, sentence, table, join_sentences(f"n = {say_many(people.height, 'customer')}, as of {as_of_day(study)}.", risk, "A count has none.", say_hidden(table, small)))
 
 
 def beyond_customers(

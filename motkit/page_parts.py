@@ -68,6 +68,7 @@ class Look:
     choices: tuple[Choice, ...] = ()  # what the reader may pick for it
     drill: Callable[[StudyTables, str], pl.DataFrame] | None = None  # (study, value of `drill_by`) -> the customers behind it
     drill_by: str = ""  # column of the view's table whose value names the group
+    more: str = ""  # name of the page that tells more
     height: int = HEIGHT_PX  # room kept for the picture before it is drawn, in pixels
 
     @property
@@ -129,7 +130,8 @@ def look_at(
     try:
         return look.view(study, **picked_for(look, study, picked))
     except MotkitError as error:
-        return View(look.name, title, "", pl.DataFrame(), "", str(error))
+        why = str(error).replace(str(study.path), study.path.name)  # readers need not know where it lies
+        return View(look.name, title, "", pl.DataFrame(), "", why)
     except (OSError, pl.exceptions.PolarsError):
         why = f"A table of the study {study.path.name} cannot be read.\nRun the study anew: motkit run."
         return View(look.name, title, "", pl.DataFrame(), "", why)

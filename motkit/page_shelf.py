@@ -89,9 +89,10 @@ def _open(path: Path) -> StudyTables:
     """Open a study. Raises `StudyError` for one that is missing, of another format, or damaged."""
     try:
         return open_study(path)
+    except StudyError as error:  # readers need not know where it lies
+        raise StudyError(path.name, error.faults, "Run the study again: motkit run.") from None
     except (ValueError, AttributeError, OSError):
-        fault = "its manifest cannot be read"
-        raise StudyError(path.name, fault, "Run the study again: motkit run.") from None
+        raise StudyError(path.name, "its manifest cannot be read", "Run the study again: motkit run.") from None
 
 # %% ../nbs/70_show/731_page_shelf.ipynb #261b58d1
 class Shelf:

@@ -68,6 +68,7 @@ class Visit(param.Parameterized):
 
     def __init__(self, shelf: Shelf, role: str = "", user: str = "", **params: Any):
         self.shelf, self.role, self.user = shelf, role, user
+        self.titles: dict[str, str] = {}  # of the pages in the reader's menu, by name
         self.customer = ""  # whose card is open; never in the address
         untyped: Any = super()
         untyped.__init__(**params)
@@ -163,7 +164,7 @@ _STACK = ":host { gap: 16px; max-height: none; }"
 
 def _cell_css(width: int) -> str:
     """Where a section stands in the grid."""
-    return f":host {{ grid-column: span {width}; max-height: none; display: grid; }} @media (max-width: 900px) {{ :host {{ grid-column: 1 / -1; }} }}"
+    return f":host {{ grid-column: span {width}; height: auto; max-height: none; display: grid; }} @media (max-width: 900px) {{ :host {{ grid-column: 1 / -1; }} }}"
 
 
 def lead_html(
@@ -192,7 +193,7 @@ class PageViewer(pn.viewable.Viewer):
         self.refresh()
 
     def _section(self, look: Look) -> Section:
-        return Section(look, self.visit.may_drill, lambda: self.visit.study, stylesheets=[_cell_css(look.width)])
+        return Section(look, self.visit.may_drill, lambda: self.visit.study, self.visit.titles, stylesheets=[_cell_css(look.width)])
 
     def refresh(self) -> None:
         """Ask for every view anew; what has not changed stays as it is."""

@@ -9,7 +9,7 @@ __all__ = ['THEME', 'QUIET_HEAD', 'WIDE_PX', 'read_asset', 'describe_section', '
 # %% ../nbs/70_show/732_sections.ipynb #b7180504
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from typing import Any, ClassVar
 
@@ -37,13 +37,15 @@ def describe_section(
     look: Look,
     shown: Shown,  # by the shelf
     may_drill: bool = False,  # whether the reader may see customers
+    titles: Mapping[str, str] = {},  # noqa: B006  # of the pages in the reader's menu, by name
 ) -> dict[str, Any]:  # plain values
     """A view as its section gets it."""
     view, groups = shown.view, shown.groups if may_drill else ()
     words = {"name": view.name, "title": view.title, "sentence": view.sentence, "footing": view.footing, "empty": view.empty}
     pairs = [[group, say_group(look.drill_by, group)] for group in groups]
     drawn = {"picture": shown.picture, "height": look.height, "table": shown.table, "code": shown.code}
-    return words | drawn | {"groups": pairs, "column": look.drill_by if groups else ""}
+    more = [look.more, titles[look.more]] if look.more in titles else []
+    return words | drawn | {"groups": pairs, "column": look.drill_by if groups else "", "more": more}
 
 # %% ../nbs/70_show/732_sections.ipynb #9b4cf893
 _MIME = {"csv": "text/csv", "parquet": "application/vnd.apache.parquet"}
@@ -90,8 +92,8 @@ class Section(JSComponent):
     _esm = read_asset("section.js")
     _stylesheets: ClassVar[list[str]] = [plots.PAGE_CSS, read_asset("section.css")]
 
-    def __init__(self, look: Look, may_drill: bool = False, study: Callable[[], StudyTables] | None = None, **params: Any):
-        self.look, self.may_drill, self._study, self.now = look, may_drill, study, None
+    def __init__(self, look: Look, may_drill: bool = False, study: Callable[[], StudyTables] | None = None, titles: Mapping[str, str] = {}, **params: Any):  # noqa: B006
+        self.look, self.may_drill, self._study, self.titles, self.now = look, may_drill, study, titles, None
         untyped: Any = super()
         untyped.__init__(margin=0, sizing_mode="stretch_width", **params)
 
@@ -100,7 +102,7 @@ class Section(JSComponent):
     def put(self, shown: Shown) -> None:
         """Put a view in the place of the one shown before."""
         if shown is not self.now:
-            self.now, self.shown = shown, describe_section(self.look, shown, self.may_drill)
+            self.now, self.shown = shown, describe_section(self.look, shown, self.may_drill, self.titles)
 
     def _handle_msg(self, data: Any) -> None:
         want = data.get("want") if isinstance(data, dict) else None

@@ -33,6 +33,7 @@ from .events import EventLog, read_events
 from .identity_stages import carry_over, stitch_log
 from .offers import read_offers
 from .rollout import gather_rollouts
+from .run_figures import last_run, run_figures
 from .schema import UTC as UTC_TIME
 from .schema import check_table
 from .settings import ComplaintSettings, DecisionSettings, EngagementSettings, ExperimentSettings, JourneySettings, MomentSettings, OnboardingSettings, PersonaSettings, PromiseSettings, Settings, TextSettings, TriggerSettings
@@ -366,6 +367,7 @@ def _compute(run: _Run, store: Store, inputs: Any, source: Any) -> dict[str, Any
             tables, problem = _try_stage(stage, bench)
             run.keep(stage.name, key, tables, started, problem)
         run.bar.update(1)
+    figures = run_figures(run.scan, run.tables, run.settings.study.confidence)
     return {
         "format": FORMAT,
         "motkit": version("motkit"),
@@ -379,6 +381,8 @@ def _compute(run: _Run, store: Store, inputs: Any, source: Any) -> dict[str, Any
         "store": store.path.name,
         "stages": run.stages,
         "tables": run.tables,
+        "figures": figures,
+        "last_run": last_run(run.old, figures),
     }
 
 # %% ../nbs/65_study/65_study.ipynb #5ec0de01

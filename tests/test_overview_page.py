@@ -20,7 +20,7 @@ def test_the_page_shows_what_the_views_give() -> None:
     page = _page(study, channels=["app"], segments=["newsletter"])
     chosen = {"sessions_by_week": [["app"]], "onboarding_by_day": [["newsletter"]], "loyalty_by_day": [["newsletter"]]}
     for name, section in page.sections.items():
-        expected = getattr(views, name)(study, *chosen.get(name, []))
+        expected = section.look.view(study, *chosen.get(name, []))
         assert section.shown["sentence"] == expected.sentence
         assert section.shown["footing"] == expected.footing
         assert section.now.view.table.equals(expected.table)

@@ -59,6 +59,18 @@ def test_each_page_opens_by_its_link_and_by_its_address_with_its_title(address: 
     expect(quiet_page.get_by_role("heading", name="Onboarding", exact=True, level=1).last).to_be_visible()
 
 
+def test_a_view_of_the_overview_leads_to_the_page_that_tells_more(address: str, quiet_page, expect) -> None:
+    quiet_page.goto(f"{address}/?channels=web")
+    expect(drawn(quiet_page, "moments_now")).to_be_visible()
+    for title in ("Which promises slip", "Who is at risk", "What changed since last time"):
+        expect(quiet_page.get_by_role("heading", name=title)).to_be_visible()
+    more = quiet_page.get_by_role("link", name="More: Moments of truth").first
+    assert more.get_attribute("href") == "?channels=web&page=moments"
+    more.click()
+    expect(quiet_page).to_have_url(re.compile("page=moments&channels=web"))
+    expect(quiet_page.get_by_role("heading", name="Moments of truth", exact=True, level=1).last).to_be_visible()
+
+
 def test_promises_and_early_warning_open_with_their_pictures(address: str, quiet_page, expect) -> None:
     for page, title, names in (("promises", "Promises", ("promises_kept", "complaints_kept", "reactions_in_time")), ("watch", "Early warning", ("changes_flagged", "watched_chart"))):
         quiet_page.goto(f"{address}/?page={page}")
@@ -91,7 +103,7 @@ def test_table_and_picture_can_be_saved_and_the_code_shown(address: str, quiet_p
     from motkit import open_study
 
     quiet_page.goto(f"{address}/?channels=web")
-    view = quiet_page.locator("section.view").first
+    view = quiet_page.locator("section.view").filter(has=quiet_page.get_by_role("heading", name="Sessions by week"))
     expect(drawn(quiet_page, "sessions_by_week")).to_be_visible()
     view.get_by_text("Save and copy").click()
     saved = {}
@@ -186,7 +198,8 @@ def test_a_new_run_reaches_an_open_page_and_a_broken_study_is_told(quiet_page, e
         (tmp_path / "sessions_weekly.parquet").write_bytes(b"PAR1 broken")
         manifest = json.loads((tmp_path / "manifest.json").read_text())
         (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"made_at": "later"}))
-        expect(quiet_page.get_by_text("Run the study anew").first).to_be_visible()
+        expect(quiet_page.get_by_text("Run the study again").first).to_be_visible()
+        assert str(tmp_path) not in quiet_page.content()
         expect(drawn(quiet_page, "loyalty_by_day")).to_be_attached()
         (tmp_path / "manifest.json").unlink()
         quiet_page.goto(address)

@@ -26,6 +26,12 @@ export function render({ model }) {
     item.append(link);
     return item;
   };
+  const open = (event) => {
+    model.page = event.detail;
+    model.send_msg({ open: event.detail, width_px: window.innerWidth });
+  };
+  window.addEventListener("motkit-open", open);
+  model.on("remove", () => window.removeEventListener("motkit-open", open));
   const draw = () => list.replaceChildren(...model.pages.map(entry));
   model.on(["pages", "page", "query"], draw);
   draw();

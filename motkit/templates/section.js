@@ -148,8 +148,16 @@ export function render({ model }) {
     show(group);
   });
 
+  // Another page tells more: the menu, which stands elsewhere, opens it.
+  const further = make("a", "further");
+  further.addEventListener("click", (event) => {
+    if (event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    window.dispatchEvent(new CustomEvent("motkit-open", { detail: model.shown.more[0] }));
+  });
+
   const more = make("div", "more");
-  more.append(numbers, keep, who);
+  more.append(numbers, keep, who, further);
   section.append(title, words, picture.node, footing, more);
 
   const update = () => {
@@ -165,6 +173,12 @@ export function render({ model }) {
     numbers.hidden = footing.hidden = keep.hidden = Boolean(shown.empty);
     if (!shown.picture) numbers.open = true;
     who.hidden = !shown.groups.length;
+    const [page, heading] = shown.more;
+    further.hidden = !page;
+    further.textContent = page ? `More: ${heading}` : "";
+    const query = new URLSearchParams(window.location.search);
+    query.set("page", page ?? "");
+    further.href = `?${query}`;
     groups.replaceChildren(...shown.groups.map(([value, label]) => new Option(label, value)));
     customers.replaceChildren();
     png.hidden = svg.hidden = !shown.picture.startsWith("{");

@@ -37,7 +37,7 @@ def describe_section(
     look: Look,
     shown: Shown,  # by the shelf
     may_drill: bool = False,  # whether the reader may see customers
-    titles: Mapping[str, str] = {},  # noqa: B006  # of the pages in the reader's menu, by name
+    titles: Mapping[str, str] = {},  # of the pages in the reader's menu, by name
 ) -> dict[str, Any]:  # plain values
     """A view as its section gets it."""
     view, groups = shown.view, shown.groups if may_drill else ()
@@ -92,7 +92,7 @@ class Section(JSComponent):
     _esm = read_asset("section.js")
     _stylesheets: ClassVar[list[str]] = [plots.PAGE_CSS, read_asset("section.css")]
 
-    def __init__(self, look: Look, may_drill: bool = False, study: Callable[[], StudyTables] | None = None, titles: Mapping[str, str] = {}, **params: Any):  # noqa: B006
+    def __init__(self, look: Look, may_drill: bool = False, study: Callable[[], StudyTables] | None = None, titles: Mapping[str, str] = {}, **params: Any):
         self.look, self.may_drill, self._study, self.titles, self.now = look, may_drill, study, titles, None
         untyped: Any = super()
         untyped.__init__(margin=0, sizing_mode="stretch_width", **params)

@@ -238,7 +238,7 @@ def _since(days: pl.Expr) -> pl.Expr:
         words = pl.when(days <= most).then(pl.lit(label)).otherwise(words)
     return words
 
-
+# %% ../nbs/70_show/718_onboarding_views.ipynb #b56e5c16
 def beyond_threshold(
     study: StudyTables,  # an open study
 ) -> View:  # table: since, customers, share, risk, ci_low, ci_high, hidden
@@ -261,7 +261,7 @@ def beyond_threshold(
     risk = f"Risk is the share expected to leave within {horizon} from now, as of alike customers who were seen so far beyond the day, with its {interval_name(study)}."
     return View(name, title, sentence, table, join_sentences(f"n = {say_many(people.height, 'customer')}, as of {as_of_day(study)}.", risk, "A count has none.", say_hidden(table, small)))
 
-
+# %% ../nbs/70_show/718_onboarding_views.ipynb #b56e5c17
 def beyond_customers(
     study: StudyTables,  # an open study
     since: str,  # a group of `beyond_threshold`

@@ -89,7 +89,7 @@ BAD_FILES = {
     "blank": ("a.csv", b" \n\n", "holds no text"),
     "unknown": ("a.xlsx", b"PK\x03\x04", "source_format="),
     "no parquet": ("a.parquet", b"not parquet at all", "cannot be read"),
-    "no json": ("a.jsonl", b'{"a": \n', "cannot be read"),
+    "no json": ("a.jsonl", b'{"a": \n', "no record can be read"),
     "cut gzip": ("a.csv.gz", gzip.compress(LOG.encode() * 9)[:-20], "cannot be read to its end"),
     "no gzip": ("a.csv.gz", b"customer_id", "cannot be read to its end"),
 }

@@ -156,7 +156,7 @@ def _compared(study: StudyTables) -> list[dict[str, Any]]:
         rows.append({**told, "n_before": None if before is None else int(before["n"]), "n": None if after is None else int(after["n"]), "page": one["page"]})
     return sorted(rows, key=lambda row: (row["change"] not in _CLEAR, row["change"] == "the same"))
 
-
+# %% ../nbs/70_show/7194_overview_views.ipynb #c2fc2afb
 def changes_since_last_run(
     study: StudyTables,  # an open study
 ) -> View:  # table: figure, before, now, change, n_before, n, page; intervals stand in the texts

@@ -112,7 +112,7 @@ def open_study(
     hint = f"Make one: motkit run --events LOG --out {folder}"
     if not (folder / "manifest.json").exists():
         raise StudyError(str(folder), "there is no study here (no manifest.json)", hint)
-    manifest = read_json(folder / "manifest.json", hint, StudyError)
+    manifest = read_json(folder / "manifest.json", f"Run the study again: motkit run --events LOG --out {folder}", StudyError)
     if manifest.get("format") != FORMAT:
         fault = f"its manifest has format {manifest.get('format')}, this motkit reads {FORMAT}"
         raise StudyError(str(folder), fault, "Run the study again with this motkit.")

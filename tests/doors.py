@@ -1,6 +1,5 @@
 """Every door by which input comes into motkit, each with good samples to spoil."""
 
-import asyncio
 import contextlib
 import gzip
 import io
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from apart import run_apart
 from bad_inputs import Door
 
 import motkit
@@ -176,7 +176,7 @@ def ask_api(api: Any, path: str, body: bytes, key: str) -> tuple[int, bytes]:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    asyncio.run(api(scope, receive, send))
+    run_apart(api(scope, receive, send))
     return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
 
 

@@ -1,6 +1,5 @@
 """Who may open the pages: the access file, the login as it is served, and what each role sees."""
 
-import asyncio
 import http.client
 import re
 import socket
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from apart import run_apart
 from made_study import make_study
 from served_study import save_study, serve_study
 from tornado.httpclient import HTTPClientError, HTTPRequest
@@ -97,7 +97,7 @@ async def _answer(address: str, cookie: str, token: str) -> int:
 def test_a_connection_needs_a_login_and_reaches_its_own_session_only(address: str) -> None:
     mine = log_in(address, "anna")
     token = re.search(r'"token":"([^"]+)"', ask(address, "/", cookie=mine).text)[1]
-    assert [asyncio.run(_answer(address, cookie, token)) for cookie in ("", log_in(address, "vera"), mine)] == [403, 403, 101]
+    assert [run_apart(_answer(address, cookie, token)) for cookie in ("", log_in(address, "vera"), mine)] == [403, 403, 101]
 
 
 def test_pages_cannot_be_embedded_in_other_sites(address: str) -> None:

@@ -1,6 +1,5 @@
 """Decisions over HTTP: a process of its own, asked over loopback, with keys, roles, limits and errors without tracebacks."""
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apart import run_apart
 from light_study import run_stages
 from postgres_fixture import free_port
 from served_api import Served, serve_api
@@ -226,7 +226,7 @@ def test_what_nobody_foresaw_is_a_problem_without_a_word_of_it_and_is_noted_by_i
         await api({**scope, "headers": [(name.encode(), value.encode()) for name, value in headers.items()]}, receive, send)
 
     with pytest.raises(ZeroDivisionError):  # goes on to the server's own log, after the answer
-        asyncio.run(ask())
+        run_apart(ask())
     assert sent[0]["status"] == 500
     assert dict(sent[0]["headers"])[b"content-type"] == b"application/problem+json"
     told = json.loads(b"".join(message.get("body", b"") for message in sent[1:]))

@@ -1324,6 +1324,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'motkit.followed.place_events': ('40_moments/followed.html#place_events', 'motkit/followed.py')},
             'motkit.formats': { 'motkit.formats.FormatPage': ('10_record/formats.html#formatpage', 'motkit/formats.py'),
                                 'motkit.formats.FormatPage.__str__': ('10_record/formats.html#formatpage.__str__', 'motkit/formats.py'),
+                                'motkit.formats.FormatPage._repr_html_': ( '10_record/formats.html#formatpage._repr_html_',
+                                                                           'motkit/formats.py'),
                                 'motkit.formats.FormatPage.lines': ('10_record/formats.html#formatpage.lines', 'motkit/formats.py'),
                                 'motkit.formats.FormatPage.mapping': ('10_record/formats.html#formatpage.mapping', 'motkit/formats.py'),
                                 'motkit.formats.Guess': ('10_record/formats.html#guess', 'motkit/formats.py'),

@@ -104,7 +104,7 @@ def customer_starts(
     first = rows.select("customer_id", level, begin=_US).group_by("customer_id").agg(pl.col("begin").min(), pl.col("level").sort_by("begin", "level").first()).collect()
     if start or first.is_empty():
         return first
-    settled = int(first["begin"].min()) + round(settle_days * 86_400_000_000)  # type: ignore[arg-type]
+    settled = int(first.select(pl.col("begin").min()).item()) + round(settle_days * 86_400_000_000)
     return first.filter(pl.col("begin") >= settled)
 
 
@@ -178,8 +178,8 @@ def _at_day(curve: pl.DataFrame, day: float) -> tuple[float | None, float | None
 
 def _reach_half(curve: pl.DataFrame) -> tuple[float | None, float | None, float | None]:
     """The day by which half have had it; the limits are where the curve's limits get there."""
-    days = [curve.filter(pl.col(name) >= 0.5)["days"] for name in ("share", "ci_high", "ci_low")]
-    return tuple(float(one[0]) if len(one) else None for one in days)  # type: ignore[return-value]
+    share, high, low = (next(iter(curve.filter(pl.col(name) >= 0.5)["days"]), None) for name in ("share", "ci_high", "ci_low"))
+    return share, high, low
 
 
 def _sum_up(waits: pl.DataFrame, curves: pl.DataFrame) -> pl.DataFrame:

@@ -9,6 +9,7 @@ __all__ = ['ARMS', 'make_test', 'compare_file', 'peer_means', 'bench_tests']
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,8 @@ def bench_tests(
         file = Path(folder) / "test.parquet"
         make_test(n).write_parquet(file)
         for job in _JOBS:
-            wall, cpu = _timed(lambda job=job: compare_file(job, file), repeats)  # type: ignore[misc]
-            peer = _timed(lambda job=job: peer_means(job, file), repeats)[1]  # type: ignore[misc]
+            wall, cpu = _timed(partial(compare_file, job, file), repeats)
+            peer = _timed(partial(peer_means, job, file), repeats)[1]
             rows.append((job, n, wall, cpu, 3.0 * n / 1e7, cpu / (3.0 * n / 1e7), cpu / peer))
     names = ("job", "customers", "wall_s", "cpu_s", "limit_s", "of_limit", "cpu_to_duckdb")
     return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.Float64) | {"job": pl.String, "customers": pl.Int64}, orient="row")

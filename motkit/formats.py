@@ -294,19 +294,20 @@ class FormatPage:
         rows = [f"  {name:<{width}}  {fields}" for name, fields in self.adapter.columns.items()]
         return "\n".join([self.adapter.title, *rows, *(f"{name:<14} {text}" for name, text in self.lines())])
 
-# %% ../nbs/10_record/109_formats.ipynb #4166845f
-def _repr_page(page: FormatPage) -> str:
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return _repr_page(self)
+
+# %% ../nbs/10_record/109_formats.ipynb #4166845e
+def _repr_page(page: "FormatPage") -> str:
     """A format's page as HTML: its columns, then what is known of it."""
     pairs = [(f"<code>{html.escape(name)}</code>", f"<code>{html.escape(fields)}</code>") for name, fields in page.adapter.columns.items()]
     pairs += [(html.escape(name), html.escape(text)) for name, text in page.lines()]
     rows = "".join(f"<tr><th style='text-align:left;vertical-align:top'>{name}</th><td style='text-align:left'>{text}</td></tr>" for name, text in pairs)
     return f"<h3>{html.escape(page.adapter.title)}</h3><table>{rows}</table>"
 
-
-FormatPage._repr_html_ = _repr_page  # type: ignore[attr-defined]
-FormatPage.__repr__ = FormatPage.__str__  # type: ignore[assignment]
-
-
+# %% ../nbs/10_record/109_formats.ipynb #4166845f
 def describe_format(
     name: str,  # as typed in source_format
 ) -> FormatPage:  # `.mapping`, and a page that shows itself

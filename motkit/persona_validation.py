@@ -11,6 +11,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -103,7 +104,7 @@ def _groups(table: pl.DataFrame, seed: int = 0, k: int = 4) -> NDArray[np.int64]
 # %% ../nbs/30_loyalty/3391_persona_validation.ipynb #c0be4244
 _RECOVERY = {("easy", 2000): (0.94, 0.04), ("medium", 2000): (0.72, 0.04), ("hard", 2000): (0.43, 0.04)}
 _RECOVERY |= {("easy", 5000): (0.945, 0.02), ("medium", 5000): (0.725, 0.02), ("hard", 5000): (0.46, 0.02)}
-_VARIANTS = {"log-normal": ({"skewed": True}, 0.70), "zero-inflated": ({"zeros": 0.4}, 0.70), "10 % missing": ({"missing": 0.1}, 0.65)}
+_VARIANTS: dict[str, tuple[dict[str, Any], float]] = {"log-normal": ({"skewed": True}, 0.70), "zero-inflated": ({"zeros": 0.4}, 0.70), "10 % missing": ({"missing": 0.1}, 0.65)}
 _ROW = {"measure": pl.String, "value": pl.Float64, "at_least": pl.Float64, "at_most": pl.Float64}
 
 
@@ -122,7 +123,7 @@ def try_variants(seeds: int) -> list[tuple[str, float, float | None, float | Non
     """Mean agreement on skewed, zero-inflated and incomplete numbers."""
     rows: list[tuple[str, float, float | None, float | None]] = []
     for name, (changes, bar) in _VARIANTS.items():
-        drawn = [plant_customers(2000, seed, "medium", **changes) for seed in range(seeds)]  # type: ignore[arg-type]
+        drawn = [plant_customers(2000, seed, "medium", **changes) for seed in range(seeds)]
         rows.append((f"agreement, medium, {name}", float(np.mean([agreement(_groups(one.table), one.kind) for one in drawn])), bar, None))
     return rows
 

@@ -25,6 +25,7 @@ from motkit.showing import (
     say_name,
     say_share,
 )
+from .numbers import as_number
 
 # %% ../nbs/70_show/711_persona_views.ipynb #f36c4762
 NOT_SHOWN = "not shown"
@@ -88,7 +89,7 @@ def persona_figures(
     if not cards.height:
         return View("persona_figures", "Personas", "", pl.DataFrame(schema=_FIGURES), "", _verdict(study))
     weakest = cards.sort("overlap", nulls_last=True).row(0, named=True)
-    mixed = float(who["mixed"].mean() or 0)  # type: ignore[arg-type]
+    mixed = as_number(who["mixed"].mean())
     rows = [("personas", say_count(cards.height), _verdict(study))]
     if weakest["overlap"] is not None:
         rows.append(("overlap of the weakest, drawn again", say_share(weakest["overlap"]), f"{weakest['persona']}: {weakest['badge']}"))

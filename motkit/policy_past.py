@@ -157,8 +157,8 @@ def sort_by_time(
     size: int,  # how many customers there are
 ) -> pl.DataFrame:
     """Sort by customer and time, by one whole number a row where both fit into one."""
-    first = int(table[stamp].min() or 0)  # type: ignore[arg-type]
-    span = int(table[stamp].max() or 0) - first + 1  # type: ignore[arg-type]
+    first = int(table.select(pl.col(stamp).min().fill_null(0)).item())
+    span = int(table.select(pl.col(stamp).max().fill_null(0)).item()) - first + 1
     if size * span >= 2**63:
         return table.sort(customer, stamp)
     table = table.select((pl.col(customer) * span + pl.col(stamp) - first).alias("_key"), pl.exclude(customer, stamp))

@@ -47,7 +47,7 @@ def _curves(scan: Scan, confidence: float) -> list[dict[str, Any]]:
     found = []
     for name, value, day, says in _CURVES:
         curve = scan(name).filter(pl.col("segment") == "all").sort("time").collect()
-        if about and curve.height and curve["time"].max() >= day:  # type: ignore[operator]
+        if about and curve.height and curve["time"][-1] >= day:
             row = curve.filter(pl.col("time") <= day).row(-1, named=True)
             known = (about[0]["customers"], row["at_risk"], about[0]["follow_up_median_days"])
             found.append(_figure(value, says, "onboarding", "share", (row[value], row["ci_low"], row["ci_high"]), *known))

@@ -16,6 +16,7 @@ import polars as pl
 from .charts import count_log_ratios
 from .curves import Array
 from .errors import SettingError
+from .numbers import as_number
 from .promises import attainment
 from .run_lengths import survival_cusum_arl
 from .watch import watch_series
@@ -43,7 +44,7 @@ def _try_promises(runs: int, seed: int) -> Iterator[dict[str, Any]]:
     for _ in range(runs):
         cases = draw_cases(chance, 300)
         found.append(attainment(cases).row(0, named=True))
-        naive.append(float((cases.filter("done")["outcome"] == "kept").mean() or 0.0))  # type: ignore[arg-type]
+        naive.append(as_number((cases.filter("done")["outcome"] == "kept").mean()))
     covered = np.array([row["ci_low"] <= _KEPT <= row["ci_high"] for row in found], dtype=np.float64)
     kept = np.array([row["kept"] for row in found])
     yield _row("promise, 61.0 % kept", "covered", covered, 0.93, 0.97)

@@ -2872,6 +2872,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'motkit.plots._plot_curves': ('70_show/plots.html#_plot_curves', 'motkit/plots.py'),
                               'motkit.plots._quiet': ('70_show/plots.html#_quiet', 'motkit/plots.py'),
                               'motkit.plots.assign_colours': ('70_show/plots.html#assign_colours', 'motkit/plots.py'),
+                              'motkit.plots.dots_with_spans': ('70_show/plots.html#dots_with_spans', 'motkit/plots.py'),
                               'motkit.plots.draw_nothing': ('70_show/plots.html#draw_nothing', 'motkit/plots.py'),
                               'motkit.plots.draw_stairs': ('70_show/plots.html#draw_stairs', 'motkit/plots.py'),
                               'motkit.plots.finish_picture': ('70_show/plots.html#finish_picture', 'motkit/plots.py'),

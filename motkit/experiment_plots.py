@@ -21,6 +21,7 @@ from motkit.plots import (
     PALETTE,
     _date_ticks,
     assign_colours,
+    dots_with_spans,
     draw_nothing,
     finish_picture,
     load_hvplot,
@@ -33,17 +34,13 @@ from .showing import View, say_name
 
 # %% ../nbs/70_show/726_experiment_plots.ipynb #d68bf313
 def _draw_differences(rows: pl.DataFrame, tips: list[tuple[str, str]], height: int, x: str, shares: bool) -> Any:
-    """A dot and a line a row of `name, value, low, high`, beside nought."""
+    """A dot and a line a row of `name, value, ci_low, ci_high`, beside nought."""
     import holoviews as hv
 
-    plot = load_hvplot()
-    lines = hv.Segments(rows.select("low", "name", "high", name2="name").rows(), kdims=["from", "name", "to", "name2"]).opts(color=PALETTE[0], line_width=4, line_alpha=0.35)
-    dots = plot(rows).scatter("value", "name", color=PALETTE[0], size=90, hover_cols="all").opts(hover_tooltips=tips)
-    first = hv.Scatter([(rows["value"][0], name) for name in rows["name"].reverse()], "value", "name").opts(alpha=0)
-    low, high = min(span_of(rows, "low")[0], 0.0), max(span_of(rows, "high")[1], 0.0)
+    low, high = min(span_of(rows, "ci_low")[0], 0.0), max(span_of(rows, "ci_high")[1], 0.0)
     room = (high - low) * 0.08 or 0.01
     ticks = {"xformatter": share_ticks()} if shares else {}
-    layers = [first, lines, dots, hv.VLine(0).opts(color=NEUTRAL, line_width=1)]
+    layers = [*dots_with_spans(rows, "value", tips), hv.VLine(0).opts(color=NEUTRAL, line_width=1)]
     return finish_picture(overlay(layers), height, x, "", xlim=(low - room, high + room), xticks=5, **ticks)
 
 
@@ -60,10 +57,9 @@ def plot_arms_compared(
     if view.empty or not known.height:
         return draw_nothing(view, height or 130)
     rate = known["kind"][0] == "rate"
-    rows = known.select("n", "value", name=pl.Series([shorten(say_name(arm), 22) for arm in known["arm"]]), seen="value", low="ci_low", high="ci_high", gap="difference")
-    rows = rows.select("name", "n", "seen", "low", "high", value="gap")
+    rows = known.select("n", "ci_low", "ci_high", name=pl.Series([shorten(say_name(arm), 22) for arm in known["arm"]]), value="difference")
     form = "{0.0%}" if rate else "{0.00}"
-    tips = [("arm", "@name"), ("difference", f"@value{form}"), ("interval", f"@low{form} to @high{form}"), ("customers", "@n{0,0}")]
+    tips = [("arm", "@name"), ("difference", f"@value{form}"), ("interval", f"@ci_low{form} to @ci_high{form}"), ("customers", "@n{0,0}")]
     return _draw_differences(rows, tips, height or _rows_high(rows.height), "difference to the control arm", rate)
 
 # %% ../nbs/70_show/726_experiment_plots.ipynb #881ed614
@@ -75,8 +71,8 @@ def plot_who_responds(
     if view.empty or not view.table.height:
         return draw_nothing(view, height or 130)
     rows = view.table.filter(pl.col("rule") != "everybody")
-    rows = rows.select(name=pl.col("rule").map_elements(lambda rule: "by score" if rule.startswith("those") else rule, pl.String), value="against_all", low="against_all_ci_low", high="against_all_ci_high", share="contacted")
-    tips = [("contact", "@name"), ("against everybody", "@value{0.000}"), ("interval", "@low{0.000} to @high{0.000}"), ("contacted", "@share{0%}")]
+    rows = rows.select(name=pl.col("rule").map_elements(lambda rule: "by score" if rule.startswith("those") else rule, pl.String), value="against_all", ci_low="against_all_ci_low", ci_high="against_all_ci_high", share="contacted")
+    tips = [("contact", "@name"), ("against everybody", "@value{0.000}"), ("interval", "@ci_low{0.000} to @ci_high{0.000}"), ("contacted", "@share{0%}")]
     return _draw_differences(rows, tips, height or _rows_high(rows.height), "per customer, less contacting everybody", False)
 
 # %% ../nbs/70_show/726_experiment_plots.ipynb #f65610b5

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PALETTE', 'NEUTRAL', 'FONT', 'HEIGHT_PX', 'PAGE_CSS', 'assign_colours', 'load_hvplot', 'share_ticks',
-           'finish_picture', 'draw_nothing', 'shorten', 'span_of', 'overlay', 'plot_sessions_by_week',
-           'plot_engagement_distribution', 'plot_engagement_levels', 'draw_stairs', 'plot_onboarding_by_day',
-           'plot_loyalty_by_day', 'plot_data_quality']
+           'finish_picture', 'draw_nothing', 'shorten', 'span_of', 'overlay', 'dots_with_spans',
+           'plot_sessions_by_week', 'plot_engagement_distribution', 'plot_engagement_levels', 'draw_stairs',
+           'plot_onboarding_by_day', 'plot_loyalty_by_day', 'plot_data_quality']
 
 # %% ../nbs/70_show/72_plots.ipynb #24d42f64
 from collections.abc import Mapping, Sequence
@@ -142,6 +142,21 @@ def overlay(layers: Sequence[Any]) -> Any:
     import holoviews as hv
 
     return hv.Overlay(list(layers))
+
+# %% ../nbs/70_show/72_plots.ipynb #222c99a4
+def dots_with_spans(
+    rows: pl.DataFrame,  # `name`, the value, `ci_low`, `ci_high` and what is told when hovering; the first row stands on top
+    value: str,
+    tips: list[tuple[str, str]],
+) -> list[Any]:  # layers of a picture
+    """A dot and its interval for each row."""
+    import holoviews as hv
+
+    plot = load_hvplot()
+    spans = hv.Segments(rows.select("ci_low", "name", "ci_high", name2="name").rows(), kdims=["from", "name", "to", "name2"])
+    dots = plot(rows).scatter(value, "name", color=PALETTE[0], size=90, hover_cols="all").opts(hover_tooltips=tips)
+    order = hv.Scatter([(rows[value][0], name) for name in rows["name"].reverse()], value, "name").opts(alpha=0)  # fixes the order of the names
+    return [order, spans.opts(color=PALETTE[0], line_width=4, line_alpha=0.35), dots]
 
 # %% ../nbs/70_show/72_plots.ipynb #7141e8b1
 def _channel_layers(plot: Any, own: pl.DataFrame, name: str, colour: str, size: int) -> list[Any]:

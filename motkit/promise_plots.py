@@ -19,6 +19,7 @@ from motkit.plots import (
     PALETTE,
     _date_ticks,
     assign_colours,
+    dots_with_spans,
     draw_nothing,
     finish_picture,
     load_hvplot,
@@ -32,15 +33,7 @@ from .showing import View, say_name, say_segment
 # %% ../nbs/70_show/724_promise_plots.ipynb #601cee9c
 def _draw_dots(rows: pl.DataFrame, value: str, tips: list[tuple[str, str]], height: int, x: str, **options: Any) -> Any:
     """A dot and a line a row; `name` on the vertical axis, the first row on top."""
-    import holoviews as hv
-
-    plot = load_hvplot()
-    order = rows["name"].reverse().to_list()
-    lines = hv.Segments(rows.select("ci_low", "name", "ci_high", name2="name").rows(), kdims=["low", "name", "high", "name2"])
-    lines = lines.opts(color=PALETTE[0], line_width=4, line_alpha=0.35)
-    dots = plot(rows).scatter(value, "name", color=PALETTE[0], size=90, hover_cols="all").opts(hover_tooltips=tips)
-    first = hv.Scatter([(rows[value][0], name) for name in order], value, "name").opts(alpha=0)  # fixes the order of the names
-    return finish_picture(overlay([first, lines, dots]), height, x, "", **options)
+    return finish_picture(overlay(dots_with_spans(rows, value, tips)), height, x, "", **options)
 
 
 def _room(rows: int) -> int:

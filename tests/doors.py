@@ -145,6 +145,7 @@ def _command(folder: Path) -> Callable[[bytes], object]:
 
     def enter(given: bytes) -> object:
         words = [word for word in given.decode("utf-8", "replace").split("\n") if word]
+        _keep(folder, "log.csv", CSV)
         said, before = io.StringIO(), sys.argv
         if words[:1] in (["serve"], ["demo"], ["password"], ["bench"], ["validate"]):
             words = ["run", *words[1:]]
@@ -207,7 +208,6 @@ def api_doors(folder: Path) -> list[Door]:
 
 def other_doors(folder: Path) -> list[Door]:
     """Addresses of pages, and the command line."""
-    folder.joinpath("log.csv").write_bytes(CSV)
     commands = [b"run\n--events\nlog.csv\n--out\nmade\n--set\nsessions.gap_minutes=20\n--quiet", b"report\nmade\n--out\nreport.html", b"erase\nmade\nann", b"key\ntill\n--role\nsender", b"--version"]
     return [
         Door("the address of a page", [b"?page=journey&channels=web&channels=store&segments=a&period=2026-01-05&period=2026-02-02"], _address),

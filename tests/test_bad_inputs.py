@@ -17,11 +17,19 @@ from motkit.written import read_toml
 TRIES = 12  # of each door here; `make reliability` tries more
 
 
-@pytest.mark.parametrize("place", range(len(all_doors(Path()))), ids=[door.name for door in all_doors(Path())])
+NAMES = [door.name for door in all_doors(Path())]  # nothing is opened yet
+
+
+@pytest.mark.parametrize("place", range(len(NAMES)), ids=NAMES)
 def test_spoilt_input_is_read_or_refused_clearly(place: int, tmp_path: Path) -> None:
     tally = knock(all_doors(tmp_path)[place], TRIES)
     assert tally.crashed == []
     assert tally.tried == TRIES == tally.read + sum(tally.refused.values())
+
+
+def test_naming_the_doors_writes_nothing(tmp_path: Path) -> None:
+    assert len(all_doors(tmp_path)) > 30
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_crash_is_counted_as_one() -> None:

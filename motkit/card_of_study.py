@@ -18,11 +18,10 @@ from .card import CustomerCard, customer_card
 from .card_facts import Missing, customer_events
 from .contact_rules import CONTACT
 from .decider import Decider
+from .deciding import expected_scores, learned_offers, time_zones
 from .decision_stages import named_events
 from .errors import MotkitError
 from .journal import Journal
-from .offer_contexts import with_factors
-from .offers import read_offers
 from .policy import read_policy
 from .study import Study
 
@@ -80,14 +79,10 @@ def customer_decider(
     files = [_file(study, "decisions", name) for name in ("policy", "offers")]
     if files[0] is None or files[1] is None:
         return Missing("the study names no contact policy and offers, or their files are not where they were")
-    learned = study.table("decision_contexts") if "decision_contexts" in study.tables else None
-    policy, offers = read_policy(files[0]), with_factors(read_offers(files[1]), learned)
-    scores = _rows(study, "decision_candidates", customer_id)
-    profile, consents = _rows(study, "profiles", customer_id), _rows(study, "consents", customer_id)
-    zones = profile.select("customer_id", "time_zone") if profile is not None and "time_zone" in profile.columns else None
-    own: dict[str, Any] = {"customers": zones, "consents": consents, "scores": None if scores is None else scores.drop("context")}  # a decider knows the moment itself
+    policy, offers = read_policy(files[0]), learned_offers(study, files[1])
+    zones, consents, scores = time_zones(_rows(study, "profiles", customer_id)), _rows(study, "consents", customer_id), expected_scores(study, customer_id)
     prior = study.manifest["settings"]["decisions"].get("prior", 0.02)
-    return Decider(policy, offers, ledger, history=_history(study, customer_id, named_events(policy, offers), at, ledger), prior=prior, **own)
+    return Decider(policy, offers, ledger, history=_history(study, customer_id, named_events(policy, offers), at, ledger), prior=prior, customers=zones, consents=consents, scores=scores)
 
 # %% ../nbs/65_study/654_card_of_study.ipynb #37774094
 def earlier_contacts(

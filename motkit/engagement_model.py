@@ -32,7 +32,7 @@ from motkit.engagement_landmarks import (
 )
 from .score_plots import plot_calibration
 from .errors import DesignError, FewEventsWarning, SettingError
-from .prediction import _groups_of_risk, _logistic_line, _weighted_auc
+from .prediction import _groups_of_risk, _logistic_line, weighted_auc
 from .schema import EVENTS, UTC, check_table
 from .sessions import split_sessions
 
@@ -45,7 +45,7 @@ def _quality(y: Array, line: Array) -> dict[str, float | None]:
     row |= {"brier": float(((y - p) ** 2).mean()) if n else None, "brier_null": k / n * (1 - k / n) if n else None}
     if min(k, n - k) < 10 or np.ptp(line) == 0:
         return row | dict.fromkeys(names)
-    auc, variance = _weighted_auc(line, y, 1 - y)
+    auc, variance = weighted_auc(line, y, 1 - y)
     wide = 1.96 * variance**0.5
     (intercept, slope), covariance, _ = _logistic_line(y, line)
     shift = 0.0
@@ -217,7 +217,7 @@ def _check_foresight(events: pl.LazyFrame, at: datetime, features: Features) -> 
 
 def _check_too_good(y: Array, line: Array, max_auc: float) -> None:
     """Raise `DesignError` for an AUC that behaviour does not reach without knowing the answer."""
-    if 0 < y.sum() < len(y) and (auc := _weighted_auc(line, y, 1 - y)[0]) > max_auc:
+    if 0 < y.sum() < len(y) and (auc := weighted_auc(line, y, 1 - y)[0]) > max_auc:
         fault = f"AUC {auc:.3f} on the later landmark is above {max_auc:g}, so some feature seems to know the answer"
         raise DesignError("fit_engagement", fault, "Look for an event that is written when the outcome is settled, or raise `max_auc` knowingly.")
 

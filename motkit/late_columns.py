@@ -14,22 +14,16 @@ import polars as pl
 from .curves import Array
 from .errors import DesignError, SchemaError
 from .intervals import z_of
+from .prediction import weighted_auc
 
 # %% ../nbs/60_measure/606_late_columns.ipynb #3c23c5e6
 def area_of(
     values: Array,  # one a customer
     outcome: Array,  # 0 or 1
 ) -> tuple[float, float]:  # the area, 0.5 to 1, and its standard error
-    """How well values sort an outcome, in either direction. Source: Hanley and McNeil 1982."""
-    n1 = float(outcome.sum())
-    n0 = len(outcome) - n1
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    rank = np.cumsum(counts) - (counts - 1) / 2
-    area = (float(rank[inverse][outcome == 1].sum()) - n1 * (n1 + 1) / 2) / (n1 * n0)
-    area = max(area, 1 - area)
-    one, two = area / (2 - area), 2 * area**2 / (1 + area)
-    spread = (area * (1 - area) + (n1 - 1) * (one - area**2) + (n0 - 1) * (two - area**2)) / (n1 * n0)
-    return area, max(spread, 0.0) ** 0.5
+    """How well values sort an outcome, in either direction."""
+    area, variance = weighted_auc(values, outcome, 1 - outcome)
+    return max(area, 1 - area), variance**0.5
 
 # %% ../nbs/60_measure/606_late_columns.ipynb #f061bc98
 def _as_values(column: pl.Series, outcome: Array, seed: int) -> Array:

@@ -24,7 +24,7 @@ from .candidates import Pattern
 from .errors import SettingError
 from .kinds import KINDS, WANTS
 from .moments import Moments
-from .written import read_toml
+from .written import find_lines, read_toml, say_line
 
 # %% ../nbs/40_moments/413_moment_register.ipynb #14c63b46
 STATUSES, PROMISE_KINDS = ("proposed", "accepted", "rejected"), ("", "explicit", "tacit")
@@ -92,22 +92,6 @@ def _check_trigger(trigger: Any) -> list[tuple[str, str]]:
     return [*faults, ("trigger", "`again_within_days` needs a number above 0")] if bad else faults
 
 # %% ../nbs/40_moments/413_moment_register.ipynb #b0b78a87
-_HEAD, _KEY = re.compile(r"\s*\[\s*(?:\"([^\"]*)\"|'([^']*)'|([A-Za-z0-9_-]+))\s*\]\s*(?:#.*)?$"), re.compile(r"\s*([A-Za-z0-9_]+)\s*[=.]")
-
-
-def _lines(text: str) -> dict[tuple[str, str], int]:
-    """(moment, name) -> line from 1; (moment, '') is the line on which the moment begins."""
-    lines: dict[tuple[str, str], int] = {}
-    moment = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        if head := _HEAD.match(line):
-            moment = next(part for part in head.groups() if part is not None)
-            lines.setdefault((moment, ""), number)
-        elif key := _KEY.match(line):
-            lines.setdefault((moment, key[1]), number)
-    return lines
-
-
 def _names(value: Any) -> tuple[str, ...]:
     return ((value,) if value else ()) if isinstance(value, str) else tuple(value)
 
@@ -176,13 +160,12 @@ def read_moments(
 ) -> Register:
     """Read the register. Raises `SettingError` with every fault, the moment and the line on which it stands."""
     text, given = read_toml(path, "Write one with `write_moments(Register(()), path)`; a moment begins with its name in brackets, as [\"second call\"].")
-    lines, faults = _lines(text), []
+    lines, faults = find_lines(text), []
     for name, table in given.items():
         if not isinstance(table, dict):
-            faults.append(f"line {lines.get(('', name), 1)}: `{name}` stands outside a moment")
+            faults.append(f"{say_line(lines, name)}`{name}` stands outside a moment")
             continue
-        begin = lines.get((name, ""), 1)
-        faults += [f"line {lines.get((name, part), begin)}, {name!r}: {fault}" for part, fault in check_moment(table)]
+        faults += [f"{say_line(lines, name, part)}{name!r}: {fault}" for part, fault in check_moment(table)]
     if faults:
         raise SettingError(str(path), faults, f"A moment has {', '.join(field.name for field in fields(Moment))}.")
     preface = "\n".join(takewhile(lambda line: line.startswith("#"), text.splitlines()))

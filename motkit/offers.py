@@ -20,8 +20,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from .contact_rules import Action, Match, fits
 from .errors import DesignError, SettingError
-from .policy import TomlTable, find_lines, read_instant, read_tables, take_match, take_texts, take_usage, take_window
-from .written import parse_toml, read_text
+from .policy import TomlTable, read_instant, read_tables, take_match, take_texts, take_usage, take_window
+from .written import find_lines, parse_toml, read_text
 
 # %% ../nbs/50_act/51_offers.ipynb #407fa284
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _read_treatment(table: TomlTable) -> Treatment:
 def _read_treatments(table: TomlTable) -> tuple[Treatment, ...]:
     """The treatments of an offer; one a channel."""
     rows = table.take("treatments", list, says="one or more [[offers.treatments]]") or []
-    places = [(*table.place[:-1], "treatments", str(number)) for number in range(len(rows))]
+    places = [(*table.place, "treatments", str(number)) for number in range(len(rows))]
     found = tuple(_read_treatment(TomlTable(row, place, table.lines, table.faults)) for row, place in zip(rows, places, strict=True))
     channels = [treatment.channel for treatment in found]
     if len(set(channels)) < len(channels):

@@ -7,8 +7,7 @@ __all__ = ['TimeRules', 'Join', 'Part', 'Source', 'check_description', 'read_sou
 
 # %% ../nbs/10_record/10_sources.ipynb #87bdbaa2
 import difflib
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +16,7 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from .errors import SourceError
-from .written import read_toml
+from .written import find_lines, read_toml, say_line
 
 # %% ../nbs/10_record/10_sources.ipynb #63b34dbe
 class TimeRules(BaseModel):
@@ -81,14 +80,11 @@ class Source(Part):
     folder: Path = Path()  # what its paths are relative to
 
 # %% ../nbs/10_record/10_sources.ipynb #6747e308
-def _find_line(text: str, keys: Sequence[object]) -> str:
-    """'line 7: ' for the last of `keys` that stands in a TOML text, or nothing."""
-    for key in reversed([str(key) for key in keys]):
-        pattern = re.compile(rf"^\s*\[*[^=\n]*?\b{re.escape(key)}\b[^=\n]*(=|\]|$)")
-        for number, line in enumerate(text.splitlines(), 1):
-            if pattern.search(line):
-                return f"line {number}: "
-    return ""
+def _say_place(lines: Mapping[tuple[str, ...], int], loc: Sequence[str | int]) -> str:
+    """'line 7: ' of a faulty key: of its part, or of what all parts share."""
+    inside = tuple(str(key) for key in loc)
+    shared = inside[2:] if inside[:1] == ("parts",) else inside
+    return say_line(lines, *(shared if shared in lines else inside))
 
 
 def _merge(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
@@ -100,10 +96,10 @@ def _merge(shared: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 def check_description(content: dict[str, Any], text: str, about: str) -> Source:
     """The description as values; `SourceError` names every key that is unknown or does not fit."""
     shared = {key: value for key, value in content.items() if key != "parts"}
-    parts = content.get("parts", [shared])
+    parts, lines = content.get("parts", [shared]), find_lines(text)
     try:
         if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
-            raise SourceError(about, f"{_find_line(text, ['parts'])}`parts` is not a list of tables", "Write each part under its own line [[parts]].")
+            raise SourceError(about, f"{say_line(lines, 'parts')}`parts` is not a list of tables", "Write each part under its own line [[parts]].")
         return Source.model_validate(shared | {"parts": [_merge(shared, part) for part in parts]})
     except ValidationError as error:
         faults = []
@@ -111,7 +107,7 @@ def check_description(content: dict[str, Any], text: str, about: str) -> Source:
             keys = [key for key in fault["loc"] if key != "parts" or len(parts) > 1]
             name = ".".join(str(key) for key in keys if not isinstance(key, int))
             what = "is not a key of a source" if fault["type"] == "extra_forbidden" else f"= {fault['input']!r}: {fault['msg']}"
-            faults.append(f"{_find_line(text, keys)}`{name}` {what}")
+            faults.append(f"{_say_place(lines, fault['loc'])}`{name}` {what}")
         known = ", ".join(sorted(Part.model_fields))
         hint = f"The keys of a source are {known}; those of [time] are {', '.join(TimeRules.model_fields)}."
         raise SourceError(about, list(dict.fromkeys(faults)), hint) from None

@@ -17,8 +17,7 @@ import polars as pl
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from .errors import SettingError
-from .sources import _find_line
-from .written import read_toml
+from .written import find_lines, read_toml, say_line
 
 # %% ../nbs/50_act/52_triggers.ipynb #3b30983a
 _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -227,14 +226,14 @@ class Trigger(BaseModel):
 # %% ../nbs/50_act/52_triggers.ipynb #73538a4b
 def _describe_faults(error: ValidationError, declared: Sequence[Any], text: str) -> list[str]:
     """Each fault of the declarations in words, with its line where there is a text."""
-    faults = []
+    faults, lines = [], find_lines(text)
     for fault in error.errors():
         place = [key for key in fault["loc"][1:] if isinstance(key, str)]
         given = declared[int(fault["loc"][0])] if fault["loc"] else {}
         name = given.get("name", "without a name") if isinstance(given, Mapping) else "without a name"
         what = "is not a part of a trigger" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
         part = f" `{place[0]}`" if place else ""
-        faults.append(f"{_find_line(text, place[:1]) if place else ''}trigger {name!r}:{part} {what}")
+        faults.append(f"{say_line(lines, 'triggers', str(fault['loc'][0]), *place)}trigger {name!r}:{part} {what}")
     return list(dict.fromkeys(faults))
 
 

@@ -15,10 +15,10 @@ from motkit.policy import (
     NeverRule,
     QuietRule,
     Window,
-    find_lines,
     parse_policy,
     read_window,
 )
+from motkit.written import find_lines
 
 DAY = 86_400_000_000
 WHOLE = """

@@ -76,6 +76,19 @@ def _fill_grid(counts: pl.DataFrame, end_us: int, period: str) -> pl.DataFrame:
     )
 
 
+def _add_retention(grid: pl.DataFrame, confidence: float) -> pl.DataFrame:
+    """Add retention with its interval where a period is followed up."""
+    table = add_wilson(grid, "active", "n", "retention", confidence)
+    known = [pl.when("followed_up").then(column).alias(column) for column in ("retention", "ci_low", "ci_high")]
+    return table.select("cohort", "period", "n", "active", *known, "followed_up")
+
+
+def _check_period(period: str) -> None:
+    """Raise `SettingError` for a period that is neither week nor month."""
+    if period not in ("1w", "1mo"):
+        raise SettingError("period", f"{period!r} is unknown", "Type `period='1mo'` or `period='1w'`.")
+
+# %% ../nbs/20_journey/202_cohorts.ipynb #75060011
 def cohort_retention(
     events: Log,  # columns of `EVENTS` in any order, or a store or its rows
     period: Period = "1mo",  # calendar months, or weeks from Monday, "1w"; in UTC
@@ -87,10 +100,7 @@ def cohort_retention(
     A period is followed up if it ends by `as_of`; else `retention` and its interval are null, and `active` counts so far.
     Raises `SchemaError`, `SettingError`.
     """
-    if period not in ("1w", "1mo"):
-        raise SettingError("period", f"{period!r} is unknown", "Type `period='1mo'` or `period='1w'`.")
+    _check_period(period)
     rows, end_us = ordered_rows(events), log_end(events, as_of)
     counts = _count_active(rows.filter(_US.le(end_us)), period).collect(engine="streaming")
-    table = add_wilson(_fill_grid(counts, end_us, period), "active", "n", "retention", confidence)
-    known = [pl.when("followed_up").then(column).alias(column) for column in ("retention", "ci_low", "ci_high")]
-    return table.select("cohort", "period", "n", "active", *known, "followed_up")
+    return _add_retention(_fill_grid(counts, end_us, period), confidence)

@@ -76,6 +76,27 @@ def _count_reached(carried: pl.LazyFrame, steps: int) -> pl.LazyFrame:
     return carried.select(*reached, _last=last).filter("_last").select(pl.exclude("_last").sum())
 
 
+def _reach_steps(events: Log, steps: Sequence[str], within_days: float | None, ordered: bool) -> pl.LazyFrame:
+    """Count customers who reached each step, one column a step. Raises `SettingError`, `SchemaError`."""
+    if within_days is not None and not 0 <= within_days < 1e6:
+        raise SettingError("funnel", f"`within_days` is {within_days}, needs 0 or more", "Type `within_days=7`, or None for no limit.")
+    if not ordered and len(set(steps)) < len(steps):
+        raise SettingError("funnel", "`steps` names an event twice", "Without order each event counts once; type `ordered=True`.")
+    rows, wanted = _step_rows(events, steps)
+    within_us = _NO_LIMIT if within_days is None else round(within_days * _US_PER_DAY)
+    return _count_reached((_carry_starts if ordered else _carry_sets)(rows, wanted, within_us), len(steps))
+
+
+def _share_reached(steps: Sequence[str], customers: Sequence[int], confidence: float) -> pl.DataFrame:
+    """The counts as a table with shares and intervals; warns with `FewEventsWarning` of steps that nobody reached."""
+    columns = {"step": range(1, len(steps) + 1), "event": list(steps), "customers": customers}
+    table = pl.DataFrame(columns, schema={"step": pl.UInt32, "event": pl.String, "customers": pl.UInt32})
+    shares = add_wilson(table.with_columns(_all=pl.col("customers").first()), "customers", "_all", confidence=confidence)
+    if none := [step for step, count in zip(steps, customers, strict=True) if not count]:
+        warnings.warn(f"nobody reached {none}; check that these are names of events in this log", FewEventsWarning, stacklevel=3)
+    return shares.drop("_all")
+
+# %% ../nbs/20_journey/201_funnels.ipynb #503bee0c
 def funnel(
     events: Log,  # columns of `EVENTS` in any order, or a store or its rows
     steps: Sequence[str],  # names of events, from first to last; others may come in between
@@ -87,20 +108,8 @@ def funnel(
 
     A step that nobody reached gives a `FewEventsWarning`. Raises `SchemaError`, `SettingError`.
     """
-    if within_days is not None and not 0 <= within_days < 1e6:
-        raise SettingError("funnel", f"`within_days` is {within_days}, needs 0 or more", "Type `within_days=7`, or None for no limit.")
-    if not ordered and len(set(steps)) < len(steps):
-        raise SettingError("funnel", "`steps` names an event twice", "Without order each event counts once; type `ordered=True`.")
-    rows, wanted = _step_rows(events, steps)
-    within_us = _NO_LIMIT if within_days is None else round(within_days * _US_PER_DAY)
-    carried = (_carry_starts if ordered else _carry_sets)(rows, wanted, within_us)
-    customers = _count_reached(carried, len(steps)).collect(engine="streaming").row(0)
-    columns = {"step": range(1, len(steps) + 1), "event": list(steps), "customers": customers}
-    table = pl.DataFrame(columns, schema={"step": pl.UInt32, "event": pl.String, "customers": pl.UInt32})
-    shares = add_wilson(table.with_columns(_all=pl.col("customers").first()), "customers", "_all", confidence=confidence)
-    if none := [step for step, count in zip(steps, customers, strict=True) if not count]:
-        warnings.warn(f"nobody reached {none}; check that these are names of events in this log", FewEventsWarning, stacklevel=2)
-    return shares.drop("_all")
+    customers = _reach_steps(events, steps, within_days, ordered).collect(engine="streaming").row(0)
+    return _share_reached(steps, customers, confidence)
 
 # %% ../nbs/20_journey/201_funnels.ipynb #ca5bc54d
 def log_end(

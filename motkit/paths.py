@@ -73,6 +73,23 @@ def _pair_rows(coded: pl.LazyFrame) -> pl.LazyFrame:
     return coded.select("customer", pair=pair, gap=_US.shift(-1) - _US, _goes_on=goes_on).filter("_goes_on").drop("_goes_on")
 
 
+def _name_pairs(counts: pl.LazyFrame, names: pl.LazyFrame) -> pl.LazyFrame:
+    """Put `from_event` and `to_event` in the place of `pair`."""
+    return (
+        counts.with_columns(_from=(pl.col("pair") // _PAIR).cast(pl.UInt32), _to=(pl.col("pair") % _PAIR).cast(pl.UInt32))
+        .join(names.rename({"code": "_from", "event": "from_event"}), on="_from")
+        .join(names.rename({"code": "_to", "event": "to_event"}), on="_to")
+        .select("from_event", "to_event", pl.exclude("pair", "_from", "_to", "from_event", "to_event"))
+    )
+
+
+def _add_shares(steps: pl.LazyFrame) -> pl.LazyFrame:
+    """Add the share of the steps that leave an event, and sort."""
+    shares = steps.with_columns(share=pl.col("n") / pl.col("n").sum().over("from_event"))
+    ordered = shares.sort("from_event", "n", "to_event", descending=[False, True, False])
+    return ordered.select("from_event", "to_event", "n", "customers", "share", "median_s")
+
+# %% ../nbs/20_journey/20_paths.ipynb #31b33f1a
 def transitions(
     events: Log,  # columns of `EVENTS` in any order, or a store; for sessions also `session`
     within: Within = "customer",  # does a path end with the customer's record, or with each session?
@@ -85,14 +102,7 @@ def transitions(
     counts = _pair_rows(coded).group_by("pair").agg(
         n=pl.len(), customers=pl.col("customer").n_unique(), median_s=pl.col("gap").median() / US_PER_S
     )
-    return (
-        counts.with_columns(_from=(pl.col("pair") // _PAIR).cast(pl.UInt32), _to=(pl.col("pair") % _PAIR).cast(pl.UInt32))
-        .join(names.rename({"code": "_from", "event": "from_event"}), on="_from")
-        .join(names.rename({"code": "_to", "event": "to_event"}), on="_to")
-        .with_columns(share=pl.col("n") / pl.col("n").sum().over("from_event"))
-        .select("from_event", "to_event", "n", "customers", "share", "median_s")
-        .sort("from_event", "n", "to_event", descending=[False, True, False])
-    )
+    return _add_shares(_name_pairs(counts, names))
 
 # %% ../nbs/20_journey/20_paths.ipynb #317bebc1
 def _step_counts(coded: pl.LazyFrame, steps: int) -> pl.LazyFrame:
@@ -101,6 +111,18 @@ def _step_counts(coded: pl.LazyFrame, steps: int) -> pl.LazyFrame:
     step = row - pl.when("_opens").then(row).forward_fill() + 1
     numbered = coded.select("code", "_opens").with_row_index("_row").select("code", step=step.cast(pl.UInt32))
     return numbered.filter(pl.col("step") <= steps).group_by("step", "code").agg(n=pl.len())
+
+
+def _fill_matrix(counts: pl.DataFrame, steps: int) -> pl.DataFrame:
+    """Add those whose path has ended, and shares, to `step, event, n`; sort."""
+    paths = counts.filter(pl.col("step") == 1)["n"].sum()
+    grid = pl.DataFrame({"step": range(1, steps + 1 if paths else 1)}, schema={"step": pl.UInt32})
+    going = counts.group_by("step").agg(_on=pl.col("n").sum())
+    ended = grid.join(going, on="step", how="left").select(
+        "step", event=pl.lit(None, pl.String), n=(paths - pl.col("_on").fill_null(0)).cast(pl.get_index_type())
+    )
+    both = pl.concat([counts.select("step", "event", "n"), ended])
+    return both.with_columns(share=pl.col("n") / pl.col("n").sum().over("step")).sort("step", "n", "event", descending=[False, True, False])
 
 
 def step_matrix(
@@ -116,11 +138,4 @@ def step_matrix(
         raise SettingError("step_matrix", f"`steps` is {steps}, needs 1 or more", "Type `steps=10`.")
     coded, names = _coded_rows(events, within)
     counts = _step_counts(coded, steps).join(names, on="code", how="left").drop("code").collect(engine="streaming")
-    paths = counts.filter(pl.col("step") == 1)["n"].sum()
-    grid = pl.DataFrame({"step": range(1, steps + 1 if paths else 1)}, schema={"step": pl.UInt32})
-    going = counts.group_by("step").agg(_on=pl.col("n").sum())
-    ended = grid.join(going, on="step", how="left").select(
-        "step", event=pl.lit(None, pl.String), n=(paths - pl.col("_on").fill_null(0)).cast(pl.get_index_type())
-    )
-    both = pl.concat([counts.select("step", "event", "n"), ended])
-    return both.with_columns(share=pl.col("n") / pl.col("n").sum().over("step")).sort("step", "n", "event", descending=[False, True, False])
+    return _fill_matrix(counts, steps)

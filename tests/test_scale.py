@@ -1,0 +1,196 @@
+"""Jobs asked group by group: as the whole log says, however customers are dealt, robots and empty logs included."""
+
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+import motkit
+from motkit.cohorts import cohort_retention
+from motkit.errors import DesignError, SettingError
+from motkit.funnels import funnel
+from motkit.jobs import Job
+from motkit.paths import step_matrix, transitions
+from motkit.scale import heavy_customers, plan_tasks, run
+from motkit.scale_jobs import Visits, cohorts_job, funnel_job, sessions_job, step_matrix_job, transitions_job
+from motkit.schema import EVENTS
+from motkit.sessions import number_sessions, session_table, split_sessions
+from motkit.store import Store, write_store
+
+STEPS = ("product", "cart", "checkout", "purchase")
+ROBOT = "robot 7"
+
+
+def log_with_robot() -> pl.DataFrame:
+    """Simulated customers, and one robot with a tenth of all events; some events tie."""
+    made = motkit.simulate_customers(n=80, seed=3).events.select(*EVENTS)
+    n = made.height // 9
+    times = [made["timestamp"].min() + timedelta(seconds=7 * (k // 2)) for k in range(n)]
+    names = made["event"].unique().sort().to_list()
+    robot = {"customer_id": ROBOT, "timestamp": times, "event": [names[k * k % len(names)] for k in range(n)], "channel": "web", "value": None, "duration_s": None}
+    return pl.concat([made, pl.DataFrame(robot, schema=EVENTS)])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The log in three files."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr("motkit.store.ROWS_A_BUCKET", log_with_robot().height // 3 + 1)
+    made = write_store(log_with_robot(), tmp_path_factory.mktemp("scale") / "store")
+    patch.undo()
+    assert len(made.parts) == 3
+    return made
+
+
+END = datetime(2027, 6, 1)
+Whole = Callable[[Store], pl.DataFrame]
+IN_SESSIONS = lambda store: number_sessions(store.events, 30, "customer")  # noqa: E731
+SAME: dict[str, tuple[Job, Whole]] = {
+    "sessions": (sessions_job(), lambda store: session_table(split_sessions(readable(store))).collect()),
+    "transitions": (transitions_job(), lambda store: transitions(store).collect()),
+    "transitions in visits": (transitions_job("session"), lambda store: transitions(IN_SESSIONS(store), "session").collect()),
+    "step matrix": (step_matrix_job(7), lambda store: step_matrix(store, 7)),
+    "step matrix in visits": (step_matrix_job(5, "session"), lambda store: step_matrix(IN_SESSIONS(store), 5, "session")),
+    "funnel": (funnel_job(STEPS, 14), lambda store: funnel(store, STEPS, 14)),
+    "funnel in any order": (funnel_job(STEPS[:2], ordered=False), lambda store: funnel(store, STEPS[:2], ordered=False)),
+    "cohorts by month": (cohorts_job(END), lambda store: cohort_retention(store, as_of=END)),
+    "cohorts by week": (cohorts_job(END, "1w"), lambda store: cohort_retention(store, "1w", END)),
+}
+jobs = pytest.mark.parametrize("name", SAME)
+
+
+def readable(store: Store) -> pl.LazyFrame:
+    return store.add_ids(store.events).cast({"event": pl.String, "channel": pl.String})
+
+
+@jobs
+@pytest.mark.parametrize("rows_a_task", [10**9, 500, 1])
+def test_group_by_group_gives_what_the_whole_log_gives(store: Store, name: str, rows_a_task: int) -> None:
+    job, whole = SAME[name]
+    assert_frame_equal(run(job, store, rows_a_task=rows_a_task), whole(store), check_exact=True)
+
+
+@jobs
+def test_a_log_that_is_no_store_is_asked_in_the_same_way(store: Store, name: str) -> None:
+    job, whole = SAME[name]
+    assert_frame_equal(run(job, log_with_robot()), whole(store), check_exact=True)
+
+
+def test_order_of_arrival_does_not_matter_but_for_ties(tmp_path: Path) -> None:
+    log = log_with_robot().unique(["customer_id", "timestamp"], keep="first")
+    log.sample(fraction=1.0, shuffle=True, seed=1).write_parquet(tmp_path / "log.parquet")
+    assert_frame_equal(run(sessions_job(), tmp_path / "log.parquet"), run(sessions_job(), log), check_exact=True)
+
+
+@pytest.mark.parametrize("kind", ["threads", "joblib"])
+@pytest.mark.parametrize("name", ["sessions", "transitions", "funnel"])
+def test_an_executor_does_the_same(store: Store, kind: str, name: str) -> None:
+    job, _ = SAME[name]
+    on = ThreadPoolExecutor(2) if kind == "threads" else pytest.importorskip("joblib").Parallel(2, prefer="threads")
+    assert_frame_equal(run(job, store, on=on, rows_a_task=500), run(job, store), check_exact=True)
+
+
+@jobs
+def test_a_job_can_be_sent_to_another_process(store: Store, name: str) -> None:
+    job, _ = SAME[name]
+    sent = pickle.loads(pickle.dumps(job))
+    assert_frame_equal(run(sent, store, rows_a_task=2_000), run(job, store), check_exact=True)
+
+
+@jobs
+@pytest.mark.filterwarnings("ignore:nobody reached")
+def test_no_customer_gives_no_row_and_the_same_columns(store: Store, name: str, tmp_path: Path) -> None:
+    job, _ = SAME[name]
+    found = run(job, write_store(log_with_robot().head(0), tmp_path / "store"))
+    assert found.schema == run(job, store).schema
+    assert found["customers"].to_list() == [0] * found.height if "funnel" in name else found.is_empty()
+
+
+def falls_back(plan: pl.LazyFrame) -> bool:
+    """Has the physical plan an operator that leaves the streaming engine for memory?"""
+    graph = plan.show_graph(plan_stage="physical", engine="streaming", raw_output=True)
+    assert graph is not None
+    return "in-memory-" in graph.replace("in-memory-source", "")
+
+
+@jobs
+def test_every_pass_streams(store: Store, name: str) -> None:
+    asked, passes = SAME[name][0], []
+
+    def watched(job: Job) -> Job:
+        def part(rows: pl.LazyFrame) -> pl.LazyFrame:
+            passes.append(falls_back(job.part(rows)))
+            return job.part(rows)
+
+        def finish(merged: pl.DataFrame) -> pl.DataFrame | Job:
+            found = job.finish(merged)
+            return watched(found) if isinstance(found, Job) else found
+
+        return replace(job, part=part, finish=finish)
+
+    run(watched(asked), store)
+    assert passes == [False] * (6 if "transitions" in name else 3)
+
+
+def test_a_plan_that_falls_back_would_be_found(store: Store) -> None:
+    assert falls_back(store.events.group_by("customer").agg(pl.col("duration_s").median()))
+
+
+def test_a_robot_is_named_and_becomes_a_task_by_itself(store: Store) -> None:
+    heavy = heavy_customers(store, most_events=store.events.select(pl.len()).collect().item() // 11)
+    assert heavy["customer_id"].to_list() == [ROBOT]
+    assert heavy["share"][0] == pytest.approx(0.1, abs=0.001)
+    n = heavy["events"][0]
+    code = store.customers.filter(pl.col("customer_id") == ROBOT).collect()["customer"][0]
+    tasks = plan_tasks(store, rows_a_task=n - 1)
+    assert [(task.first, task.last, task.events) for task in tasks if task.events > n - 1] == [(code, code, n)]
+    assert sum(task.events for task in tasks) == store.events.select(pl.len()).collect().item()
+
+
+@pytest.mark.parametrize("rows_a_task", [1, 50, 333, 10**6])
+def test_tasks_hold_everybody_once_and_are_small(store: Store, rows_a_task: int) -> None:
+    tasks = plan_tasks(store, rows_a_task)
+    each = dict(store.events.group_by("customer").len().collect().rows())
+    found = [sum(each.get(code, 0) for code in range(task.first, task.last + 1)) for task in tasks]
+    assert found == [task.events for task in tasks]
+    assert sum(found) == sum(each.values())
+    assert all(task.events <= rows_a_task or task.first == task.last for task in tasks)
+
+
+def test_a_customer_in_two_files_is_refused(store: Store, tmp_path: Path) -> None:
+    both = tmp_path / "store"
+    both.mkdir()
+    store.customers.sink_parquet(both / "customers.parquet")
+    for number in (0, 1):
+        store.events.filter(pl.col("customer") <= 3).sink_parquet(both / f"part-{number:05d}.parquet")
+    with pytest.raises(DesignError, match=r"two files.*\n?.*Stitch identities first"):
+        run(sessions_job(), both)
+
+
+def test_pings_are_measured_as_in_a_study(tmp_path: Path) -> None:
+    at = [datetime(2026, 1, 1) + timedelta(seconds=s) for s in (0, 10, 20, 30)]
+    log = pl.DataFrame({"customer_id": "a", "timestamp": at, "event": ["page", "ping", "ping", "page"], "channel": "web", "value": None, "duration_s": None}, schema=EVENTS)
+    found = run(sessions_job(Visits(pings=("ping",))), log)
+    assert found.select("n_events", "engaged_s").rows() == [(2, 15.0)]
+
+
+def test_the_median_is_exact_for_times_of_every_size() -> None:
+    gaps = [0, 0, 1, 1, 5, 255, 256, 257, 10**4, 10**6, 10**6 + 1, 10**9, 10**12 + 12345]
+    start = datetime(2026, 1, 1)
+    steps = [(f"{many}: {k}", many, gap) for many in range(1, len(gaps) + 1) for k, gap in enumerate(gaps[:many])]
+    rows = [(who, start + timedelta(microseconds=us), f"{word} {many}") for who, many, gap in steps for word, us in (("from", 0), ("to", gap))]
+    log = pl.DataFrame(rows, schema=["customer_id", "timestamp", "event"], orient="row").with_columns(channel=pl.lit("web"), value=None, duration_s=None).cast(EVENTS)
+    found = run(transitions_job(), log, rows_a_task=3)
+    assert_frame_equal(found, transitions(log).collect(), check_exact=True)
+    assert sorted(found["n"]) == list(range(1, len(gaps) + 1))
+
+
+def test_what_does_no_tasks_is_refused(store: Store) -> None:
+    with pytest.raises(SettingError, match="has no `map`"):
+        run(sessions_job(), store, on=3)

@@ -26,17 +26,22 @@ class StudyTables(Protocol):
     """The part of a study that views read."""
 
     @property
-    def path(self) -> Path: ...
+    def path(self) -> Path:
+        """The folder."""
 
     @property
-    def manifest(self) -> Mapping[str, Any]: ...
+    def manifest(self) -> Mapping[str, Any]:
+        """What was run: settings, stages, tables."""
 
     @property
-    def tables(self) -> tuple[str, ...]: ...
+    def tables(self) -> tuple[str, ...]:
+        """The names of all tables."""
 
-    def table(self, name: str) -> pl.DataFrame: ...
+    def table(self, name: str) -> pl.DataFrame:
+        """A table, read."""
 
-    def scan(self, name: str) -> pl.LazyFrame: ...
+    def scan(self, name: str) -> pl.LazyFrame:
+        """A table, lazily."""
 
 # %% ../nbs/70_show/70_showing.ipynb #5c9237f6
 def say_count(number: float) -> str:

@@ -28,9 +28,8 @@ def has(directive: str, source: str) -> bool:
 IN_A_KERNEL = {"index.ipynb", "801_tutorial.ipynb"}
 
 
-@pytest.mark.parametrize("notebook", [path for path in NOTEBOOKS if path.name not in IN_A_KERNEL], ids=lambda path: str(path.relative_to(ROOT / "nbs")))
-def test_a_notebook_runs_from_top_to_bottom(notebook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(notebook.parent)
+def run_notebook(notebook: Path) -> None:
+    """Run the cells that are not exported, with the names of the module, from the folder of the notebook."""
     space: dict[str, Any] = {"__name__": "__main__", "display": print, "_repr_html_": None}
     for cell_id, source in read_code(notebook):
         module = re.search(r"^#\|\s*default_exp\s+(\S+)", source, re.MULTILINE)
@@ -41,6 +40,22 @@ def test_a_notebook_runs_from_top_to_bottom(notebook: Path, monkeypatch: pytest.
             name = f"{notebook.name}:{cell_id}"
             linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
             exec(compile(source, name, "exec"), space)
+
+
+@pytest.mark.parametrize("notebook", [path for path in NOTEBOOKS if path.name not in IN_A_KERNEL], ids=lambda path: str(path.relative_to(ROOT / "nbs")))
+def test_a_notebook_runs_from_top_to_bottom(notebook: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(notebook.parent)
+    monkeypatch.delenv("MOTKIT_POSTGRES", raising=False)
+    run_notebook(notebook)
+
+
+@pytest.mark.postgres
+def test_the_guide_to_postgresql_runs_on_a_real_server(postgres_server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    guide = ROOT / "nbs" / "80_guides" / "836_use_postgresql.ipynb"
+    monkeypatch.chdir(guide.parent)
+    monkeypatch.setenv("MOTKIT_POSTGRES", postgres_server)
+    run_notebook(guide)
+    assert capsys.readouterr().out.startswith("Reading from your server.")
 
 
 @pytest.mark.parametrize("guide", [str(path.relative_to(ROOT / "nbs")) for path in NOTEBOOKS if path.name in IN_A_KERNEL])

@@ -77,7 +77,7 @@ def copy_files(folder: Path) -> None:
 
 def make_study(folder: Path) -> Path:
     """The study of the demo, whose tables are the ones that the reference lists; stages that did not change are taken over."""
-    command = [sys.executable, "-m", "motkit", "demo", "--out", str(folder), "--no-serve"]
+    command = [sys.executable, "-m", "motkit", "demo", "--out", str(folder), "--no-serve", "--quiet"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return folder
 

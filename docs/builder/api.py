@@ -4,14 +4,16 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from fastcore.docments import docments
 
 from builder.names import explain
-from builder.notebooks import STAGES, Cell
+from builder.notebooks import STAGES, Cell, Notebook, all_notebooks
 from builder.prose import chip, code_block, is_built, link_page, plain_to_myst, raw_html, show_cell, unit_of
 from builder.public import Public, by_stage, first_sentence, public_names
+from builder.raising import may_raise
 from builder.running import outputs_of
 
 
@@ -102,22 +104,63 @@ def tell_docstring(text: str, own: str) -> str:
     return "\n\n".join(filter(None, parts))
 
 
+def derived_raises(function: Callable[..., Any], own: str) -> str:
+    """What a function and what it calls may raise, where its docstring does not say."""
+    kinds = [f"`motkit.errors.{kind.__name__}`: {first_sentence(inspect.getdoc(kind) or '')}" for kind in may_raise(function) if f"motkit.errors.{kind.__name__}" in public_names()]
+    rows = "\n".join(f"- {plain_to_myst(kind, own)}" for kind in kinds)
+    return f"```{{rubric}} Raises\n```\nIt, or what it calls:\n\n{rows}" if rows else ""
+
+
 def link_errors(text: str) -> str:
     """A sentence that begins with what is raised, as a sentence."""
     return text[:1].upper() + text[1:] if text and text[0] != "`" else text
 
 
-def example_cells(public: Public) -> list[tuple[Cell, list[Any]]]:
-    """The cells after the one that exports a name, up to the next exported one."""
-    cells, outputs = public.book.cells, outputs_of(public.book)
+_IMPORTS = re.compile(r"^(?:from .+|import .+|\s.*|\)|#.*|)$")
+
+
+def _is_example(cell: Cell) -> bool:
+    """Whether a cell shows something: code that is not exported and more than imports."""
+    return (
+        cell.kind == "code" and not cell.exports and not all(_IMPORTS.match(line) for line in cell.source.splitlines())
+    )
+
+
+@cache
+def _words_of_cells() -> list[tuple[Notebook, int, frozenset[str]]]:
+    """The words of every cell that shows something: guides last, since they are long."""
+    books = sorted(all_notebooks(), key=lambda book: book.module is None)
+    return [
+        (book, place, frozenset(re.findall(r"\w+", cell.source)))
+        for book in books
+        for place, cell in enumerate(book.cells)
+        if _is_example(cell)
+    ]
+
+
+def _right_below(public: Public) -> list[int]:
+    """The places of the cells after the one that exports a name, up to the next exported one."""
+    cells, found = public.book.cells, list[int]()
     start = next(place for place, cell in enumerate(cells) if public.short in cell.names)
-    found: list[tuple[Cell, list[Any]]] = []
-    for cell, shown in list(zip(cells, outputs, strict=True))[start + 1 :]:
+    for place, cell in enumerate(cells[start + 1 :], start + 1):
         if cell.exports or (cell.kind == "markdown" and cell.source.startswith("#") and found):
             break
-        if cell.kind == "code":
-            found.append((cell, shown))
+        found += [place] if cell.kind == "code" else []
     return found
+
+
+def _first_use(names: list[str], own: Notebook) -> tuple[Notebook, list[int]] | None:
+    """The first cell that uses one of the names: in its own notebook, else anywhere."""
+    uses = [(book, place, name) for name in names for book, place, words in _words_of_cells() if name in words and is_built(book.docname)]
+    uses.sort(key=lambda use: (names.index(use[2]), use[0] is not own))
+    return (uses[0][0], [uses[0][1]]) if uses else None
+
+
+def find_example(public: Public) -> tuple[Notebook, list[int]] | None:
+    """Notebook and places of the cells that show a name at work: right below it, else where it, or what gives it, is first used."""
+    if below := _right_below(public):
+        return public.book, below
+    return _first_use([public.short, *(other.short for other in users_of(public))], public.book)
 
 
 def users_of(public: Public) -> list[Public]:
@@ -146,13 +189,15 @@ def source_link(public: Public) -> str:
 
 def example_part(public: Public) -> str:
     """The smallest true example and what it shows."""
-    cells = example_cells(public)
-    if not cells:
+    found = find_example(public)
+    if not found:
         return ""
-    note = (
-        f"The names used here are made further up in the notebook {link_page(public.book.docname, public.book.title)}."
-    )
-    return "## Example\n\n" + "\n".join(show_cell(cell, shown, anchors=False) for cell, shown in cells) + f"\n{note}\n"
+    book, places = found
+    outputs = outputs_of(book)
+    shown = "\n".join(show_cell(book.cells[place], outputs[place], anchors=False) for place in places)
+    page = link_page(book.docname, book.title)
+    note = f"The names used here are made further up in the {'notebook' if book.module else 'guide'} {page}."
+    return f"## Example\n\n{shown}\n{note}\n"
 
 
 def method_part(thing: type, own: str) -> str:
@@ -205,7 +250,8 @@ def describe(public: Public) -> str:
     if callable(thing) and hasattr(thing, "__code__"):
         given = parameter_list(thing, own)
         body = [
-            tell_docstring(text, own),
+            told := tell_docstring(text, own),
+            "" if "{rubric} Raises" in told else derived_raises(thing, own),
             f"```{{rubric}} Parameters\n```\n{given}" if given else "",
             returns_part(thing, own),
         ]

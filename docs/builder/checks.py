@@ -1,7 +1,8 @@
 """Checks a built site: `python -m builder.checks SITE`, or `make check-docs`. Every link and anchor leads somewhere, every public
-name is indexed and documented, and no page has an error in its console or asks anything of another host."""
+name is indexed and documented, and no page has an error in its console, asks anything of another host, fails to draw a picture or is wider than a phone."""
 
 import argparse
+import asyncio
 import dataclasses
 import inspect
 import sys
@@ -117,31 +118,62 @@ def undocumented_names() -> list[str]:
     return faults
 
 
-def crawl(folder: Path, pages: list[str]) -> list[str]:
-    """Open pages in Chromium from a local server; what went wrong or was asked of another host."""
-    sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests"))
+_DRAW = """() => {
+  window.dispatchEvent(new Event("beforeprint"));
+  return [...document.querySelectorAll(".mk-plot")].length;
+}"""
+_DRAWN = """() => [...document.querySelectorAll(".mk-plot")].every((place) => place.dataset.drawn || place.dataset.failed)"""
+_FAILED = """() => [...document.querySelectorAll(".mk-plot")].filter((place) => place.dataset.failed).length"""
+_WIDTH = "() => document.documentElement.scrollWidth"
+PHONE, DESK = {"width": 390, "height": 800}, {"width": 1280, "height": 900}
+
+
+async def _visit(tab: Any, trace: Any, address: str, page: str) -> list[str]:
+    """What is wrong with one page: requests to other hosts, errors, pictures that were not drawn, text beyond a phone's edge."""
+    await tab.set_viewport_size(DESK)
+    await tab.goto(f"{address}/{page}")
+    faults = []
+    if await tab.evaluate(_DRAW):
+        await tab.wait_for_function(_DRAWN, timeout=60_000)
+        faults += [f"{page}: a picture was not drawn"] if await tab.evaluate(_FAILED) else []
+    await tab.set_viewport_size(PHONE)
+    if (width := await tab.evaluate(_WIDTH)) > PHONE["width"]:
+        faults.append(f"{page}: {width} pixels wide on a phone of {PHONE['width']}")
+    faults += [f"{page}: {fault}" for fault in (*trace.external, *trace.errors)]
+    trace.external.clear()
+    trace.errors.clear()
+    return faults
+
+
+async def _visit_all(address: str, pages: list[str], tabs: int) -> list[str]:
+    """Visit all pages in one browser, `tabs` at a time."""
     from browser_fixtures import CHROMIUM_ARGS, Trace
     from find_chromium import find_chromium
-    from playwright.sync_api import sync_playwright
+    from playwright.async_api import async_playwright
 
-    faults = []
-    with serve(folder) as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(CHROMIUM_ARGS))
-        context = browser.new_context(reduced_motion="reduce")
-        tab, trace = context.new_page(), Trace()
+    waiting, faults = iter(pages), list[str]()
+
+    async def visit_next(browser: Any) -> None:
+        context = await browser.new_context(reduced_motion="reduce")
+        tab, trace = await context.new_page(), Trace()
         tab.on("request", trace.see_request)
         tab.on("console", trace.see_console)
         tab.on("pageerror", lambda error: trace.errors.append(str(error)))
-        for page in pages:
-            tab.goto(f"{address}/{page}")
-            drawn = "[...document.querySelectorAll('.mk-plot')].every((place) => !place.dataset.failed)"
-            if not tab.evaluate(drawn):
-                faults.append(f"{page}: a picture was not drawn")
-            faults += [f"{page}: {fault}" for fault in (*trace.external, *trace.errors)]
-            trace.external.clear()
-            trace.errors.clear()
-        browser.close()
-    return faults
+        for page in waiting:
+            faults.extend(await _visit(tab, trace, address, page))
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=find_chromium(), args=list(CHROMIUM_ARGS))
+        await asyncio.gather(*(visit_next(browser) for _ in range(tabs)))
+        await browser.close()
+    return sorted(faults)
+
+
+def crawl(folder: Path, pages: list[str], tabs: int = 4) -> list[str]:
+    """Open pages in Chromium from a local server, some at a time; what went wrong or was asked of another host."""
+    sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests"))
+    with serve(folder) as address:
+        return asyncio.run(_visit_all(address, pages, tabs))
 
 
 class serve:

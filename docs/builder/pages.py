@@ -28,19 +28,20 @@ def decisions() -> list[Path]:
     return sorted((DOCS / "decisions").glob("[0-9]*.md"))
 
 
-def validations() -> list[Path]:
-    """The reports that `motkit validate` wrote."""
-    return sorted(DOCS.glob("validation*.md"))
+REPORTS = {
+    "Is it right?": ["validation*"],
+    "Is it fast?": ["bench*", "capacity*", "soak*"],
+    "Is it safe?": ["reliability", "security", "privacy"],
+}  # what commands such as `motkit validate` and `motkit bench` wrote beside this folder; a report that is not there is left out
 
 
-def benchmarks() -> list[Path]:
-    """The reports that `motkit bench` wrote."""
-    return sorted(DOCS.glob("bench*.md"))
+def reports(group: str) -> list[Path]:
+    """The reports of one group that there are, in order."""
+    return [path for pattern in REPORTS[group] for path in sorted(DOCS.glob(f"{pattern}.md"))]
 
 
-def safety() -> list[Path]:
-    """What is promised of reliability, security and privacy; the first is written by `make reliability`."""
-    return [path for name in ("reliability", "security", "privacy") if (path := DOCS / f"{name}.md").exists()]
+def _links(paths: list[Path]) -> list[tuple[str, str]]:
+    return [(f"reference/{path.stem}", _title_of(path)) for path in paths]
 
 
 REFERENCE = {
@@ -51,18 +52,13 @@ REFERENCE = {
         ("reference/commands", "Commands"),
         ("reference/glossary", "Glossary"),
     ],
-    "Is it right?": [
-        *[(f"reference/{path.stem}", _title_of(path)) for path in validations()],
-        ("reference/references", "Numbers from elsewhere"),
-        *[(f"reference/{path.stem}", _title_of(path)) for path in benchmarks()],
-    ],
-    "Is it safe?": [(f"reference/{path.stem}", _title_of(path)) for path in safety()],
-    "Decisions": [
-        ("reference/decisions", "All decisions"),
-        *[(f"reference/{path.stem}", _title_of(path)) for path in decisions()],
-    ],
+    "Is it right?": [*_links(reports("Is it right?")), ("reference/references", "Numbers from elsewhere")],
+    "Is it fast?": _links(reports("Is it fast?")),
+    "Is it safe?": _links(reports("Is it safe?")),
+    "Decisions": [("reference/decisions", "All decisions"), *_links(decisions())],
     "Project": [("reference/changelog", "Changelog"), ("reference/contributing", "Working on motkit")],
 }
+REFERENCE = {title: links for title, links in REFERENCE.items() if links}
 
 
 @cache
@@ -261,7 +257,7 @@ def reference_pages(study: Path | None) -> dict[str, str]:
         "decisions": decision_index(),
     }
     made |= {"tables": tables.show_tables(study), "glossary": words.show_glossary()}
-    made |= {path.stem: report_page(path) for path in (*validations(), *benchmarks(), *safety())}
+    made |= {path.stem: report_page(path) for group in REPORTS for path in reports(group)}
     made |= {path.stem: mend_links(read(path)) for path in decisions()}
     return made | {
         "changelog": mend_links(read(ROOT / "CHANGELOG.md")),

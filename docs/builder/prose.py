@@ -5,6 +5,7 @@ import json
 import re
 from functools import cache
 
+from builder.names import dictionary
 from builder.notebooks import Cell, Notebook, all_notebooks
 from builder.public import public_names
 from builder.running import Output
@@ -36,7 +37,8 @@ def _targets() -> dict[str, str]:
     """The full public name for each way that prose may write it."""
     names = {name: public for name, public in public_names().items() if is_built(public.docname)}
     short = {full.rsplit(".", 1)[1]: full for full in reversed(names)}
-    told = {name: full for name, full in short.items() if "_" in name or name[0].isupper()}
+    tables = dictionary()["rows"]
+    told = {name: full for name, full in short.items() if ("_" in name or name[0].isupper()) and name not in tables}
     return (
         told
         | {full.removeprefix("motkit."): full for full in names if full.count(".") > 1}

@@ -1,12 +1,17 @@
-"""The public names: what `import motkit` gives, what the modules for users export, and the errors a reader may meet."""
+"""The public names: what `import motkit` gives, what the modules for users export, the errors a reader may meet, every view and
+picture of the pages, and whatever else a guide imports."""
 
+import importlib
 import inspect
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 from typing import Any
 
 import motkit
+import motkit.views
 from builder.notebooks import STAGES, Notebook, all_notebooks, homes
 
 
@@ -61,6 +66,35 @@ def _home_of(name: str, module: str, thing: Any) -> tuple[str, str]:
     return found or next((home, short) for home, short in homes() if short == name)
 
 
+def _is_shown(name: str, thing: Any) -> bool:
+    """Whether a name of a module of views or pictures is a view or a picture, and no helper."""
+    if not inspect.isfunction(thing):
+        return False
+    of_study = "study" in thing.__annotations__ and thing.__annotations__.get("return") in ("View", motkit.views.View)
+    return name.startswith("plot_") or of_study
+
+
+def _views_and_plots() -> Iterator[tuple[str, str, Any]]:
+    """Module, name and thing of each view and picture; `motkit.views` and `motkit.plots` come first."""
+    books = [book.module for book in all_notebooks() if book.module and re.search(r"(views|plots|what_ifs)$", book.module)]
+    yield from (("views", name, getattr(motkit.views, name)) for name in ("View", "StudyTables"))
+    for module in sorted(books, key=lambda module: module not in ("views", "plots")):
+        loaded = importlib.import_module(f"motkit.{module}")
+        yield from ((module, name, thing) for name in loaded.__all__ if _is_shown(name, thing := getattr(loaded, name)))
+
+
+def _in_guides() -> Iterator[tuple[str, str, Any]]:
+    """Module, name and thing of what guides import from a module of motkit."""
+    for book in all_notebooks():
+        if book.module:
+            continue
+        for cell in book.cells:
+            for module, names in re.findall(r"^\s*from motkit\.(\w+) import (.+)$", cell.source, re.MULTILINE):
+                if (loaded := importlib.import_module(f"motkit.{module}")) and not module.startswith("_"):
+                    yield from ((module, name, getattr(loaded, name)) for name in re.findall(r"\w+", names))
+
+
+@cache
 def _typed() -> dict[str, tuple[str, Any]]:
     """Each public name as users type it, with the module to look in first."""
     found: dict[str, tuple[str, Any]] = {}
@@ -73,6 +107,11 @@ def _typed() -> dict[str, tuple[str, Any]]:
         for name in loaded.__all__:
             if f"motkit.{name}" not in found or module == "errors":
                 found[f"motkit.{module}.{name}"] = (module, getattr(loaded, name))
+    known = [thing for _, thing in found.values()]
+    for module, name, thing in (*_views_and_plots(), *_in_guides()):
+        if not any(thing is other for other in known):
+            found[f"motkit.{module}.{name}"] = (module, thing)
+            known.append(thing)
     return found
 
 

@@ -40,12 +40,26 @@ def _hash_file(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@cache
+def _homes_of_names() -> dict[str, str]:
+    """The module of each name that `import motkit` gives."""
+    stub = ast.parse((ROOT / "motkit" / "__init__.pyi").read_text(encoding="utf-8"))
+    lines = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: line.module or alias.name for line in lines for alias in line.names}
+
+
+def modules_used(book: Notebook) -> frozenset[str]:
+    """The modules that a guide names, and all that these import."""
+    code = "\n".join(cell.source for cell in book.cells if cell.kind == "code")
+    imported = set(re.findall(r"^\s*from motkit\.(\w+) import", code, re.MULTILINE))
+    named = {_homes_of_names().get(name, name) for name in re.findall(r"\bmotkit\.(\w+)", code)}
+    return frozenset().union(*(code_below(name) for name in imported | named if (ROOT / "motkit" / f"{name}.py").exists()))
+
+
 def key_of(book: Notebook) -> str:
-    """The hash of all that what a notebook shows depends on; a guide depends on every module."""
-    if book.module:
-        files = [ROOT / "motkit" / f"{name}.py" for name in sorted(code_below(book.module))]
-    else:
-        files = sorted((ROOT / "motkit").rglob("*.py"))
+    """The hash of all that what a notebook shows depends on."""
+    names = code_below(book.module) if book.module else modules_used(book)
+    files = [ROOT / "motkit" / f"{name}.py" for name in sorted(names)]
     files += [
         book.path,
         *sorted((ROOT / "data").glob("*")),

@@ -215,7 +215,7 @@ def serve_lab(folder: Path) -> Iterator[str]:
     log = folder / "lab.log"
     with log.open("w") as said, subprocess.Popen(command, cwd=folder, env=os.environ | places, stdout=said, stderr=said) as server:
         try:
-            until = time.monotonic() + 40
+            until = time.monotonic() + 90
             while "is running at" not in log.read_text():
                 assert server.poll() is None, log.read_text()
                 assert time.monotonic() < until, log.read_text()

@@ -3,10 +3,12 @@
 import fnmatch
 import re
 import tomllib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 from builder import tables, words
+from builder.names import dictionary
 from builder.notebooks import GUIDES, ROOT, STAGES, Notebook, all_notebooks
 from builder.prose import is_built, plain_to_myst
 from builder.public import public_names
@@ -147,9 +149,34 @@ def mend_links(markdown: str) -> str:
     return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)]+)\)", mend, markdown)
 
 
+def _rows_of(report: str) -> Iterator[dict[str, str]]:
+    """The rows of the tables of a report, by the names of their columns."""
+    head: list[str] = []
+    for line in report.splitlines():
+        cells = [cell.strip() for cell in line.strip("| ").split("|")] if line.startswith("|") else []
+        if not head:
+            head = cells
+        elif not cells:
+            head = []
+        elif set(line) - set("|-: "):
+            yield dict(zip(head, cells, strict=False))
+
+
+def tell_report(report: str) -> str:
+    """How many bars of a report are met, and what its measures are; nothing where it has none."""
+    rows, known = list(_rows_of(report)), dictionary()["measures"]
+    met = [answer for row in rows if (answer := row.get("passes", row.get("ok"))) in ("true", "false")]
+    used = {row.get("measure", "").split(", ")[0] for row in rows} | {row.get("measure") for row in rows} | {name for row in rows for name in row}
+    words = [f"`{name}`\n: {plain_to_myst(meaning)}\n" for name, meaning in known.items() if name in used]
+    told = f"{met.count('true')} of {len(met)} bars (`at_least`, `at_most`) are met.\n\n" if met else ""
+    return told + ("`````{container} mk-params\n" + "\n".join(words) + "`````\n" if words else "")
+
+
 def report_page(path: Path) -> str:
-    """A report that a command wrote, its tables as they are."""
-    return re.sub(r"\bnull\b", "·", path.read_text(encoding="utf-8"))
+    """A report that a command wrote, its tables as they are, with what its measures mean before the first."""
+    report = path.read_text(encoding="utf-8")
+    opening, bar, rest = report.partition("\n|")
+    return opening + "\n" + tell_report(report) + bar + re.sub(r"\bnull\b", "·", rest)
 
 
 def decision_index() -> str:

@@ -215,7 +215,7 @@ def _make_uplift(bench: Bench) -> Tables:
     for arm in _arms_to_try(rows, chosen.control):
         pair = rows.filter(pl.col("arm").is_in([arm, chosen.control])).with_columns(treated=pl.col("arm") == arm)
         try:
-            found = uplift(pair, "treated", "outcome", chosen.features, value=chosen.outcome_value, cost=chosen.contact_cost, seed=bench.settings.study.seed, confidence=bench.settings.study.confidence)
+            found = uplift(pair, "treated", "outcome", chosen.features, value=chosen.outcome_value, cost=chosen.contact_cost, seed=bench.settings.study.seed, confidence=bench.settings.study.confidence, cluster=chosen.cluster or None)
         except MotkitError as error:
             raise DesignError("who responds", str(error).rstrip("."), "Look at `features` of [experiments].") from None
         name = pl.lit(arm).alias("arm")

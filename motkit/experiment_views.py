@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from .difference_words import digits_for, say_more, say_p
+from .experiments import is_found
 from .numbers import as_number
 from motkit.showing import (
     StudyTables,
@@ -100,12 +101,12 @@ def _what(about: Mapping[str, Any]) -> str:
     return {"rate": f"{named}{within}", "count": f"{named}: times{within}", "mean": f"{named}: value{within}", "time": f"days without {named}, of {about['within_days'] or 0:g}"}[about["kind"]]
 
 
-def _say_difference(row: Mapping[str, Any], base: float, about: Mapping[str, Any], level: str, several: bool) -> str:
+def _say_difference(row: Mapping[str, Any], base: float, about: Mapping[str, Any], level: str, rate: float, several: bool) -> str:
     """One arm beside the control arm: the difference and its interval first, then what it rests on, then p."""
     unit, points = (100, " percentage points") if about["kind"] == "rate" else (1, " days" if about["kind"] == "time" else "")
     low, high, p = unit * row["ci_low"], unit * row["ci_high"], row["p_adjusted"] if several else row["p_value"]
     gap, span = say_more(unit * row["difference"], low, high, points)
-    found = "no difference was found" if low <= 0 <= high else "a difference was found"
+    found = "a difference was found" if is_found(low, high, p if several else None, rate) else "no difference was found"
     beside = f"{_say_value(row['value'], about['kind'])} against {_say_value(base, about['kind'])}"
     return f"{say_name(row['arm']).capitalize()}: {found}. {_what(about).capitalize()}: {gap} than {say_name(about['control'])} ({level} {span}; {beside}); {say_p(p)}{' for all arms together' if several else ''}."
 
@@ -126,7 +127,7 @@ def arms_compared(
     base, shown = table["value"][0], table.filter(pl.col("difference").is_not_null())
     if base is None or not shown.height:
         return View(name, title, "", table, "", f"Too few customers: an arm has fewer than {small}.")
-    text = " ".join(_say_difference(row, base, about, level, found.height > 2) for row in shown.iter_rows(named=True))
+    text = " ".join(_say_difference(row, base, about, level, 1 - setting_of(study, "study", "confidence", 0.95), found.height > 2) for row in shown.iter_rows(named=True))
     notes = [f"{note[0].upper()}{note[1:]}." for note in about["notes"]]
     followed = f", each followed{_for_days(about, 'for up to' if about['kind'] == 'time' else 'for')}" if about["within_days"] else ""
     footing = join_sentences(

@@ -16,7 +16,8 @@ from scipy.special import expit, ndtri
 
 from .curves import Array
 from .difference_words import say_more
-from .errors import DesignError, SettingError
+from .errors import DesignError, SchemaError, SettingError
+from .landmarks import Codes
 from .late_columns import find_late_columns
 from .qini_curves import Qini, qini, read_test
 
@@ -65,13 +66,13 @@ def _effects(x: Array, t: Array, y: Array, new: Array, method: str) -> Array:
     return np.asarray(expit(treated) - expit(control))
 
 
-def _cross_fit(x: Array, t: Array, y: Array, method: str, folds: int, seed: int) -> tuple[Array, Array]:
-    """Score each customer by a model that has not seen the customer; also the place of the score within its part, 0 to 1.
+def _cross_fit(x: Array, t: Array, y: Array, unit: Codes, method: str, folds: int, seed: int) -> tuple[Array, Array]:
+    """Score each customer by a model that has not seen the customer's unit; also the place of the score within its part, 0 to 1.
 
     Places are compared over parts, scores are not: a part whose own effect is small by chance was scored by a model of
     the other part, whose effect is then large, and would come first.
     """
-    fold, score = np.random.default_rng(seed).permutation(len(y)) % folds, np.zeros(len(y))
+    fold, score = (np.random.default_rng(seed).permutation(int(unit.max()) + 1) % folds)[unit], np.zeros(len(y))
     for k in range(folds):
         seen = fold != k
         score[~seen] = _effects(x[seen], t[seen], y[seen], x[~seen], method)
@@ -79,32 +80,45 @@ def _cross_fit(x: Array, t: Array, y: Array, method: str, folds: int, seed: int)
     return score, place["s"].to_numpy()
 
 # %% ../nbs/60_measure/611_uplift_models.ipynb #f5dc94d3
-def _tenths(s: Array, place: Array, t: Array, y: Array, z: float, groups: int = 10) -> pl.DataFrame:
+def _error_of_mean(each: Array, unit: Codes) -> float:
+    """Standard error of a mean over customers who vary by unit. Source: as `sum_arms`, Cochran 1977, section 9."""
+    _, own = np.unique(unit, return_inverse=True)
+    sums = np.bincount(own, each - each.mean())
+    return float((len(sums) / max(len(sums) - 1, 1) * (sums**2).sum()) ** 0.5 / len(each))
+
+
+def _tenths(s: Array, place: Array, t: Array, y: Array, unit: Codes, z: float, groups: int = 10) -> pl.DataFrame:
     """Predicted and observed effect by groups of the score."""
     rank, rows = np.searchsorted(np.sort(-place), -place, side="left") * groups // len(place), []
     for group in np.unique(rank):
         own = rank == group
-        arms = [y[own & (t == arm)] for arm in (1, 0)]
-        if min(len(arm) for arm in arms) < 2:
+        arms = [(y[mine], unit[mine]) for mine in (own & (t == 1), own & (t == 0))]
+        if min(len(each) for each, _ in arms) < 2:
             continue
-        gap, error = float(arms[0].mean() - arms[1].mean()), float(sum(arm.var(ddof=1) / len(arm) for arm in arms) ** 0.5)
+        gap, error = float(arms[0][0].mean() - arms[1][0].mean()), sum(_error_of_mean(*arm) ** 2 for arm in arms) ** 0.5
         rows.append((int(group) + 1, int(own.sum()), float(s[own].mean()), gap, gap - z * error, gap + z * error))
     return pl.DataFrame(rows, schema={"group": pl.Int64, "n": pl.Int64, "predicted": pl.Float64, "observed": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64}, orient="row")
 
-
-def _rules(s: Array, t: Array, y: Array, value: float, cost: float, z: float) -> pl.DataFrame:
-    """What contacting nobody, all, and those worth it brings per customer, and each against contacting all."""
+# %% ../nbs/60_measure/611_uplift_models.ipynb #ee61bbd2
+def _gain(chosen: Array, t: Array, treated: Array, control: Array) -> Array:
+    """What contacting the `chosen` brings, customer by customer, less what the share that happened to be treated adds to its spread."""
     share = float(t.mean())
-    treated, control = t / share * (value * y - cost), (1 - t) / (1 - share) * value * y
-    gains = {"nobody": control, "all": treated, "by score": np.where(value * s > cost, treated, control)}
-    rows = []
+    one, zero = chosen * t / share * treated, (1 - chosen) * (1 - t) / (1 - share) * control
+    return np.asarray(one + zero - (t - share) * (one.mean() / share - zero.mean() / (1 - share)))
+
+
+def _rules(s: Array, t: Array, y: Array, unit: Codes, value: float, cost: float, z: float) -> pl.DataFrame:
+    """What contacting nobody, all, and those worth it brings per customer, and each against contacting all and nobody."""
+    chosen = {"nobody": np.zeros(len(y)), "all": np.ones(len(y)), "by score": (value * s > cost).astype(np.float64)}
+    gains = {rule: _gain(own, t, value * y - cost, value * y) for rule, own in chosen.items()}
+    rows: list[dict[str, Any]] = []
     for rule, each in gains.items():
-        against = each - gains["all"]
-        error, gap = float(each.std(ddof=1) / len(y) ** 0.5), float(against.std(ddof=1) / len(y) ** 0.5)
-        contacted = {"nobody": 0.0, "all": 1.0}.get(rule, float((value * s > cost).mean()))
-        rows.append((rule, contacted, float(each.mean()), each.mean() - z * error, each.mean() + z * error, float(against.mean()), against.mean() - z * gap, against.mean() + z * gap))
-    names = ("rule", "contacted", "value", "ci_low", "ci_high", "against_all", "against_all_ci_low", "against_all_ci_high")
-    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.Float64) | {"rule": pl.String}, orient="row")
+        row: dict[str, Any] = {"rule": rule, "contacted": float(chosen[rule].mean())}
+        for name, worth in (("value", each), ("against_all", each - gains["all"]), ("against_nobody", each - gains["nobody"])):
+            mean, reach, ci = float(worth.mean()), z * _error_of_mean(worth, unit), "" if name == "value" else f"{name}_"
+            row |= {name: mean, f"{ci}ci_low": mean - reach, f"{ci}ci_high": mean + reach}
+        rows.append(row)
+    return pl.DataFrame(rows)
 
 # %% ../nbs/60_measure/611_uplift_models.ipynb #350753a2
 @dataclass(frozen=True, repr=False)
@@ -114,9 +128,9 @@ class Uplift:
     scores: pl.DataFrame  # the table's id, if it has one, and `uplift` (by a model that had not seen the customer)
     qini: Qini
     tenths: pl.DataFrame  # `group, n, predicted, observed, ci_low, ci_high`; group 1 has the highest scores
-    rules: pl.DataFrame  # `rule, contacted, value, ci_low, ci_high, against_all, ...` per customer
+    rules: pl.DataFrame  # `rule, contacted, value, ci_low, ci_high, against_all, ..., against_nobody, ...` per customer
     method: str
-    worth_choosing: bool  # whether the rule by score is better than contacting all, for sure
+    worth_choosing: bool  # whether the rule by score is better than contacting all and than contacting nobody, for sure
     reading: str
 
     def __repr__(self) -> str:
@@ -126,24 +140,45 @@ class Uplift:
         return f"<p>{self.reading}</p>{self.rules._repr_html_()}{self.tenths._repr_html_()}"
 
 # %% ../nbs/60_measure/611_uplift_models.ipynb #847435ac
-def _read(rules: pl.DataFrame, n: int, confidence: float, money: bool) -> tuple[bool, str]:
-    """Whether choosing is worth it, and the sentence that says so: in money, or in outcomes per 100 customers."""
+def _say_gain(row: Mapping[str, Any], other: str, n: int, confidence: float, money: bool) -> str:
+    """What a rule brings beside another one, in money or in outcomes per 100 customers."""
     unit, what = (1, " per customer") if money else (100, " outcomes per 100 customers")
+    gap, span = say_more(*(unit * row[f"against_{other}{end}"] for end in ("", "_ci_low", "_ci_high")))
+    return f"{gap.replace(' ', f'{what} ', 1) if not money else gap + what} than contacting {other} ({confidence:.0%} interval {span}; n = {n:,} customers)"
 
-    def say(row: Mapping[str, Any]) -> str:
-        gap, span = say_more(*(unit * row[name] for name in ("against_all", "against_all_ci_low", "against_all_ci_high")))
-        return f"{gap.replace(' ', f'{what} ', 1) if not money else gap + what} than contacting all ({confidence:.0%} interval {span}; n = {n:,} customers)"
 
-    nobody, chosen = (rules.filter(pl.col("rule") == rule).row(0, named=True) for rule in ("nobody", "by score"))
-    if nobody["against_all_ci_low"] > 0 and nobody["value"] >= chosen["value"]:
-        return False, f"Contact nobody: that brings {say(nobody)}, and choosing by score brings no more."
-    if chosen["against_all_ci_low"] > 0:
-        return True, f"Contacting only the {chosen['contacted']:.0%} with a score above the cost brings {say(chosen)}."
-    return False, f"Choosing by score is no better than contacting all, as far as this test can tell: it brings {say(chosen)}. Contact all, or nobody, and keep testing."
+def _read(rules: pl.DataFrame, n: int, confidence: float, money: bool) -> tuple[bool, str]:
+    """Whether choosing is worth it, and the sentence that says so."""
+    nobody, everybody, chosen = rules.iter_rows(named=True)
+    about = (n, confidence, money)
+    sure = chosen["against_all_ci_low"] > 0 and chosen["contacted"] > 0
+    if nobody["against_all_ci_low"] > 0 and not (sure and chosen["against_nobody_ci_low"] > 0):
+        return False, f"Contact nobody: that brings {_say_gain(nobody, 'all', *about)}, and choosing by score is no better for sure."
+    if sure:
+        return True, f"Contacting only the {chosen['contacted']:.0%} with a score above the cost brings {_say_gain(chosen, 'all', *about)}."
+    alone = {1.0: ": every score is above the cost.", 0.0: ": no score is above the cost."}.get(chosen["contacted"])
+    told = alone or f", as far as this test can tell: it brings {_say_gain(chosen, 'all', *about)}."
+    last = "" if everybody["against_nobody_ci_low"] > 0 else " Keep testing."
+    return False, f"Choosing by score is no better than contacting all{told} Contacting all brings {_say_gain(everybody, 'nobody', *about)}.{last}"
 
 # %% ../nbs/60_measure/611_uplift_models.ipynb #92641a5a
+_MOST_LEVELS = 50  # values of a text that a model of this kind can carry
+
+
+def _check_uplift(table: pl.DataFrame, features: Sequence[str], cluster: str | None, method: str, folds: int) -> None:
+    """Raise `SettingError` or `SchemaError` with all faults of a question."""
+    if method not in METHODS or folds < 2 or not features:
+        raise SettingError("uplift", f"method = {method!r}, folds = {folds}, {len(features)} features", f"Use one of {METHODS}, 2 folds or more, and name features.")
+    faults = [f"missing `{name}`" for name in (*features, *([cluster] if cluster else [])) if name not in table.columns]
+    texts = [name for name in features if name in table.columns and not (table.schema[name].is_numeric() or table.schema[name] == pl.Boolean)]
+    faults += [f"`{name}` has {count:,} different values, needs at most {_MOST_LEVELS}" for name in texts if (count := table[name].n_unique()) > _MOST_LEVELS]
+    faults += [f"{lost:,} customers have no `{cluster}`" for lost in ([table[cluster].null_count()] if cluster in table.columns else []) if lost]
+    if faults:
+        raise SchemaError("table", faults, "Name columns that were known before the test: numbers, True/False, or texts of a few kinds.")
+
+# %% ../nbs/60_measure/611_uplift_models.ipynb #7151a1bc
 def uplift(
-    table: pl.DataFrame,  # one row per customer of a randomised test
+    table: pl.DataFrame | pl.LazyFrame,  # one row per customer of a randomised test
     treated: str,  # column: 1 or True if treated
     outcome: str,  # column: 0 or 1
     features: Sequence[str],  # columns known before the test
@@ -153,23 +188,25 @@ def uplift(
     folds: int = 2,
     seed: int = 0,
     confidence: float = 0.95,
+    cluster: str | None = None,  # column: what chance dealt, if not single customers, e.g. the household
 ) -> Uplift:
     """Score who responds to treatment, on customers that the model had not seen, and say whether choosing pays.
 
     Raises `SettingError`, `SchemaError`, `DesignError`. Source: Radcliffe and Surry 1999; Lo 2002, the interaction.
     """
-    if method not in METHODS or folds < 2 or not features:
-        raise SettingError("uplift", f"method = {method!r}, folds = {folds}, {len(features)} features", f"Use one of {METHODS}, 2 folds or more, and name features.")
+    table = table.lazy().collect()
+    _check_uplift(table, features, cluster, method, folds)
     _, t, y = read_test(table.with_columns(_nothing=pl.lit(0.0)), "_nothing", treated, outcome)
     if not np.isin(y, (0.0, 1.0)).all() or min(y[t == 1].sum(), y[t == 0].sum(), (1 - y)[t == 1].sum(), (1 - y)[t == 0].sum()) < 20:
         raise DesignError("uplift", "an arm has fewer than 20 customers with or without the outcome, or outcomes other than 0 and 1", "Test more customers.")
     z: Any = float(ndtri((1 + confidence) / 2))
-    score, place = _cross_fit(_design(table, features), t, y, method, folds, seed)
+    unit = np.arange(len(y)) if cluster is None else table[cluster].rank("dense").cast(pl.Int64).to_numpy() - 1
+    score, place = _cross_fit(_design(table, features), t, y, unit, method, folds, seed)
     scored = pl.DataFrame({name: table[name] for name in ("customer_id",) if name in table.columns} | {"uplift": score})
-    rules = _rules(score, t, y, value, cost, z)
+    rules = _rules(score, t, y, unit, value, cost, z)
     worth, reading = _read(rules, len(y), confidence, (value, cost) != (1.0, 0.0))
     late = find_late_columns(table.with_columns(_y=pl.Series(y)), "_y", features).filter("suspect")
     for row in late.iter_rows(named=True):
         reading += f" Look at {row['column']!r}: alone it sorts the outcome well (area {row['area']:.2f}), so make sure that it was known before the contact."
     found = qini(pl.DataFrame({"score": place, "treated": t, "outcome": y}))
-    return Uplift(scored, found, _tenths(score, place, t, y, z), rules, method, worth, reading)
+    return Uplift(scored, found, _tenths(score, place, t, y, unit, z), rules, method, worth, reading)

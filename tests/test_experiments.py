@@ -105,6 +105,31 @@ def test_times_agree_with_survival_comparisons() -> None:
     assert found["p_value"] == pytest.approx(logrank(table.with_columns(pl.col("left").cast(pl.Int8)), "days", "left", "arm").p_value)
 
 
+def test_all_comparisons_together_have_the_p_values_of_holm() -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    table = draw(2000, 19, 0.03).with_columns(arm=pl.Series(np.random.default_rng(1).choice(["control", "mail", "call"], 2000)))
+    found = compare_arms(table, "arm", ["spend", "before", "visits"], "control", kind="mean").table.drop_nulls("p_value")
+    assert found["p_adjusted"].to_list() == pytest.approx(multipletests(found["p_value"], method="holm")[1])
+
+
+def test_a_difference_that_does_not_hold_among_all_comparisons_is_not_called_found() -> None:
+    table = pl.DataFrame({"arm": np.repeat(["control", "mail"], 1000), "bought": np.tile(np.arange(1000), 2) < np.repeat([200, 237], 1000)})
+    alone = compare_arms(table, "arm", "bought", "control")
+    assert 0.02 < alone.table["p_value"][1] < 0.05
+    assert "no difference was found" not in alone.reading
+    assert "no difference was found" in compare_arms(table.with_columns(again="bought"), "arm", ["bought", "again"], "control").reading
+
+
+def test_times_widen_at_planned_looks_and_hold_at_any_time() -> None:
+    rng = np.random.default_rng(7)
+    table = pl.DataFrame({"arm": np.repeat(["control", "mail"], 300), "days": np.ceil(rng.exponential(np.repeat([60.0, 90.0], 300))), "left": rng.random(600) < 0.7})
+    plain, look, any_time = (compare_arms(table, "arm", ("days", "left"), "control", kind="time", horizon_days=90, **more).table.row(1, named=True) for more in ({}, {"z_limit": 2.8}, {"any_time_effect": 5.0}))
+    assert look["ci_high"] - look["difference"] == pytest.approx(2.8 * plain["std_error"])
+    assert np.log(look["ratio_ci_high"] / look["ratio"]) == pytest.approx(2.8 / 1.959964 * np.log(plain["ratio_ci_high"] / plain["ratio"]))
+    assert (any_time["ci_low"], any_time["ci_high"], any_time["p_value"]) == pytest.approx(confidence_sequence(plain["difference"], plain["std_error"], 5.0))
+
+
 @pytest.mark.parametrize("case", expected("srm"), ids=lambda case: str(case["observed"]))
 def test_the_gate_is_the_chi_square_test(case: dict[str, Any]) -> None:
     counts, shares = ({str(k): v for k, v in enumerate(case[name])} for name in ("observed", "share"))
@@ -243,10 +268,30 @@ def test_bad_input_is_told() -> None:
 # Real data
 
 
+@pytest.fixture(scope="module")
+def voters(real_data: Path) -> pl.DataFrame:
+    """The voters with their households: runs of one letter and one size, cut into pieces of that size."""
+    rows = pl.read_parquet(real_data / "gotv_mail_rct_2006.parquet").with_columns(voted=pl.col("primary2006") == 1, run=pl.struct("messages", "hhsize").rle_id())
+    return rows.with_columns(home=pl.struct("run", pl.int_range(pl.len()).over("run") // pl.col("hhsize")).rank("dense"))
+
+
+MEANT = {"Control": 5, "Civic Duty": 1, "Hawthorne": 1, "Neighbors": 1}
+
+
 @pytest.mark.data
-def test_letters_to_voters_give_the_published_shares(real_data: Path) -> None:
-    voters = pl.read_parquet(real_data / "gotv_mail_rct_2006.parquet")
-    found = compare_arms(voters.with_columns(pl.col("primary2006").cast(pl.Int8)), "messages", "primary2006", "Control", shares={"Control": 5, "Civic Duty": 1, "Hawthorne": 1, "Neighbors": 1})
+def test_letters_to_voters_give_the_published_shares(voters: pl.DataFrame) -> None:
+    found = compare_arms(voters, "messages", "voted", "Control", shares=MEANT)
     shares = {row["arm"]: round(100 * row["value"], 2) for row in found.table.iter_rows(named=True)}
     assert shares == {"Control": 29.66, "Civic Duty": 31.45, "Hawthorne": 32.24, "Neighbors": 37.79}
     assert (found.table.filter(pl.col("arm") != "Control")["p_adjusted"] < 1e-6).all()
+
+
+@pytest.mark.data
+def test_letters_went_to_households_and_intervals_by_household_are_a_quarter_wider(voters: pl.DataFrame) -> None:
+    homes = voters.group_by("home").agg(pl.len(), pl.col("hhsize", "messages").first())
+    assert (homes["len"] == homes["hhsize"]).all()
+    assert homes.height + 20_000 == 180_002  # households as published, less the letter that the file leaves out
+    by_home, by_voter = (compare_arms(voters, "messages", "voted", "Control", shares=MEANT, cluster=c).table for c in ("home", None))
+    assert by_home["std_error"].drop_nulls().round(3).to_list() == [0.003] * 3  # Gerber, Green and Larimer 2008
+    assert (by_home["std_error"] / by_voter["std_error"]).drop_nulls().to_list() == pytest.approx([1.25] * 3, abs=0.01)
+    assert by_home["difference"].equals(by_voter["difference"])

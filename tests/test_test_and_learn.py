@@ -151,6 +151,35 @@ def test_where_all_respond_alike_choosing_is_called_worth_it_in_at_most_one_of_t
     assert abs(np.mean([one.qini.coefficient for one in found])) < 2.5 * np.std([one.qini.coefficient for one in found]) / 60**0.5
 
 
+def test_households_are_scored_together_and_their_sums_vary() -> None:
+    rng = np.random.default_rng(3)
+    home, kind = np.repeat(np.arange(1500), 2), np.repeat(rng.random(1500), 2)
+    table = draw_test(3000, 3, 0.06).with_columns(home=pl.Series(home).cast(pl.String), sent=pl.Series(np.repeat(rng.integers(0, 2, 1500), 2)))
+    table = table.with_columns(bought=pl.Series(kind) < 0.2 + 0.05 * pl.col("x") + pl.col("sent") * (0.03 + 0.06 * pl.col("x")))
+    found, alone = (uplift(table.lazy(), "sent", "bought", ["x"], cluster=c) for c in ("home", None))
+    t, y, share = table["sent"].to_numpy(), table["bought"].to_numpy().astype(float), table["sent"].mean()
+    each = t / share * (y - y[t == 1].mean())  # everybody contacted: a plain mean of the treated
+    sums = np.array([each[home == h].sum() for h in range(1500)])
+    wanted = 1.959964 * (1500 / 1499 * (sums**2).sum()) ** 0.5 / 3000
+    row = found.rules.row(1, named=True)
+    assert (row["value"], row["ci_high"] - row["value"]) == pytest.approx((y[t == 1].mean(), wanted))
+    assert row["ci_high"] - row["ci_low"] > 1.2 * (alone.rules["ci_high"][1] - alone.rules["ci_low"][1])
+    assert found.rules["against_nobody"][0] == 0
+
+
+def test_the_value_of_a_rule_lies_in_its_interval_in_nineteen_of_twenty_tests() -> None:
+    from motkit.uplift_models import _rules
+
+    rng, inside, n = np.random.default_rng(6), [], 500
+    for _ in range(800):
+        x, t = rng.random(n), (rng.random(n) < 0.3).astype(float)
+        y = (rng.random(n) < 0.2 + 0.3 * t * x).astype(float)
+        rules = _rules(0.3 * x, t, y, np.arange(n), 1.0, 0.15, 1.959964)
+        truth = (0.2, 0.2, 0.2375)  # nobody; all: 0.35 - 0.15; those with x above a half: 0.2 + half of (0.3 * 0.75 - 0.15)
+        inside.append([low <= v <= high for v, low, high in zip(truth, rules["ci_low"], rules["ci_high"], strict=True)])
+    assert np.mean(inside, axis=0) == pytest.approx([0.95] * 3, abs=0.023)
+
+
 def test_the_reading_of_a_rule_has_no_needless_digits_and_money_where_money_is_named() -> None:
     table = draw_test(6000, 5, 0.0)
     alike = uplift(table, "sent", "bought", ["x", "plan"])
@@ -166,6 +195,9 @@ def test_too_small_a_test_is_refused() -> None:
         uplift(draw_test(60, 3, 0.0), "sent", "bought", ["x"])
     with pytest.raises(SettingError, match="folds"):
         uplift(draw_test(600, 3, 0.0), "sent", "bought", ["x"], folds=1)
+    own = draw_test(600, 3, 0.0).with_columns(who=pl.int_range(pl.len()).cast(pl.String), home=pl.when(pl.int_range(pl.len()) > 5).then(pl.lit("h")))
+    with pytest.raises(SchemaError, match=r"missing `town`; `who` has 600 different values, needs at most 50; 6 customers have no `home`"):
+        uplift(own, "sent", "bought", ["x", "town", "who"], cluster="home")
 
 
 # Off-policy values

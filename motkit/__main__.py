@@ -243,15 +243,16 @@ def _validate_watch(replicates: int, out: Path | None) -> None:
 def erase(
     study: StudyFolder,
     customers: Annotated[list[str], typer.Argument(metavar="CUSTOMER...", help="Ids as the study spells them.")],
+    ledger: Annotated[str, typer.Option("--ledger", help="The ledger that decisions about them are kept in: a file, or an address.")] = "",
 ) -> None:
-    """Remove customers from every table of a study.
+    """Remove customers from every table of a study, and from a ledger.
 
     Their events count as rejected, and a later run keeps them out."""
     from motkit.erasure import erase as erase_customers
     from motkit.study import describe_log
 
-    left = erase_customers(study, customers)
-    typer.echo(f"{len(customers):,} customers erased.\n{describe_log(left)}")
+    left = erase_customers(study, customers, ledger or None)
+    typer.echo(f"{len(customers):,} customer{'s' * (len(customers) != 1)} erased{' from the study and the ledger' if ledger else ''}.\n{describe_log(left)}")
 
 
 def _bench_decisions() -> None:

@@ -92,9 +92,9 @@ def _look_inside(outer: pl.Expr, kind: pl.DataType, path: str) -> tuple[pl.Expr,
         return _look_inside(outer.list.first(), within, path) if picked is None else (picked, pl.String())
     if kind == pl.String and "'" not in path:
         steps = "".join(f"['{step}']" for step in path.split("."))
-        start = outer.str.strip_chars().str.slice(0, 1)
-        one = pl.when(start == "{").then(outer).str.json_path_match(f"${steps}")
-        return pl.coalesce(one, pl.when(start == "[").then(outer).str.json_path_match(f"$[0]{steps}")), pl.String()
+        opens = outer.str.extract(r"^\s*(\[\s*\[|\[|\{)").str.replace_all(r"\s", "")
+        ways = (("{", "$"), ("[", "$[0]"), ("[[", "$[0][0]"))  # some loaders put a list of objects into a list of its own
+        return pl.coalesce(pl.when(opens == mark).then(outer).str.json_path_match(f"{start}{steps}") for mark, start in ways), pl.String()
     return None
 
 # %% ../nbs/10_record/108_adapters.ipynb #4fabbbb9

@@ -7,6 +7,7 @@ __all__ = ['erase']
 
 # %% ../nbs/65_study/653_erasure.ipynb #3e315e2e
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from .erasures import add_erasures
 from .errors import StudyError
+from .journal import Journal, erase_customer
 from .study import Study, continue_study, open_study
 
 # %% ../nbs/65_study/653_erasure.ipynb #544e48f3
@@ -35,14 +37,36 @@ def _identifiers_of(study: Study, customer_ids: Sequence[str]) -> list[str]:
         found |= set(study.scan("identity_values").filter(pl.col("customer_id").is_in(list(customer_ids))).collect()["value"])
     return sorted(found)
 
+# %% ../nbs/65_study/653_erasure.ipynb #e2b41cd9
+def _open_book(ledger: Journal | str | Path) -> Journal:
+    """A ledger by itself, its address or its file. Raises `StudyError` for a file that is not there."""
+    if isinstance(ledger, Journal):
+        return ledger
+    text = str(ledger)
+    if "://" not in text and not Path(text).is_file():
+        raise StudyError(text, "there is no such ledger", "Name its file, or its address such as sqlite:///ledger.db; nobody has been erased.")
+    return Journal(text if "://" in text else f"sqlite:///{text}")
+
+
+def _erase_entries(ledger: Journal | str | Path, values: Sequence[str]) -> None:
+    """Take every entry of some identifiers out of a ledger; it keeps how many there were."""
+    book, now = _open_book(ledger), datetime.now(UTC)
+    for value in values:
+        if book.entries(customer_id=value):
+            erase_customer(book, value, now)
+    if book is not ledger:
+        book.close()
+
 # %% ../nbs/65_study/653_erasure.ipynb #4cd8315b
 def erase(
     study: Study | str | Path,  # a study, or its folder
     customer_ids: str | Sequence[str],  # as the study spells them
+    ledger: Journal | str | Path | None = None,  # a ledger, its address or its file, where decisions about them are kept
 ) -> Study:  # the study without them
-    """Remove customers from every table of a study, and remember to keep them out.
+    """Remove customers from every table of a study, and remember to keep them out; from a ledger too, if it is named.
 
-    Raises `StudyError` for a customer that the study does not have, and while another run works in its folder.
+    Raises `StudyError` for a customer that the study does not have, for a ledger that is not there, and while another run
+    works in its folder; `LedgerError` for a ledger that cannot be written.
     """
     open_now = study if isinstance(study, Study) else open_study(study)
     wanted = [customer_ids] if isinstance(customer_ids, str) else list(customer_ids)
@@ -50,6 +74,8 @@ def erase(
     try:
         with FileLock(folder / ".lock", timeout=0):
             values = _identifiers_of(open_now, wanted)
+            if ledger is not None:
+                _erase_entries(ledger, values)
             add_erasures(folder, len(wanted), values)
             continue_study(open_now)
     except Timeout:

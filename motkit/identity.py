@@ -313,12 +313,14 @@ def compare_levels(
     events: pl.DataFrame | pl.LazyFrame,  # as `stitch_identities` takes them
     keys: Sequence[str],
     measure: Callable[[pl.LazyFrame], pl.DataFrame] | None = None,  # one row of conclusions from stitched events
+    decisions: pl.DataFrame | None = None,  # of `Identities`, carried out under each set of rules
     **rules: Any,  # further parameters of `stitch_identities`
 ) -> pl.DataFrame:  # `level` (none, strict, default, loose), the counts of identities, and what `measure` gives
     """How many customers there are, and what is concluded about them, under each set of rules and without stitching."""
     rows = []
     given = {name: value for name, value in rules.items() if name != "level"}
     evidence = stitch_identities(events, keys, **given)
+    evidence = evidence if decisions is None else evidence.replay(decisions)
     for level in ("strict", "default", "loose"):
         identities = Identities(evidence.evidence, replace(evidence.rules, level=level), evidence.decisions)
         told = identities.counts.select(pl.lit(level).alias("level"), pl.all())

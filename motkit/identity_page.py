@@ -15,5 +15,5 @@ IDENTITY_PAGE = PagePlan(
     "Identity",
     "Who was taken for one person, and would other rules have concluded otherwise?",
     needs=("identity_counts",),
-    looks=(Look(identity_views.identity_sensitivity), Look(identity_views.identity_counts, width=6), Look(identity_views.refused_links, width=6)),
+    looks=(Look(identity_views.identity_sensitivity), Look(identity_views.identity_counts, width=6), Look(identity_views.refused_links, width=6), Look(identity_views.likely_people)),
 )

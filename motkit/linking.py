@@ -107,7 +107,7 @@ def _compare(library: Any, compared: pl.DataFrame, name: str, agreement: float) 
     off = (1 - agreement) / 2
     equal = _count_equal(compared, name)
     assumed = [agreement, off] if len(steps) == 1 else [agreement, off * 2 / 3, off / 3]
-    chance = [equal / 2] * (len(steps) + 1)
+    chance = [min(equal / 2, 0.9 / (len(steps) + 1))] * (len(steps) + 1)  # where all have one value, something is left for another
     made = library.DamerauLevenshteinAtThresholds(name, steps)
     return made.configure(term_frequency_adjustments=True, m_probabilities=[*assumed, off], u_probabilities=[*chance, 1 - sum(chance)])
 

@@ -123,6 +123,9 @@ class IdentitySettings:
     level: Literal["strict", "default", "loose"] = "default"  # how much it takes to join two identifiers
     max_cluster: Annotated[int, Field(ge=2)] = 200  # identifiers that one person may have
     max_shared: Annotated[int, Field(ge=1)] = 5  # logins behind one identifier before it counts as shared
+    link: Names = ()  # columns of the profiles that are compared to find one person under several ids; empty: not done
+    link_personal: Names = ()  # of these, what tells the members of a household apart; empty: first names and birth dates by their name
+    link_probability: Annotated[float, Field(gt=0, lt=1)] = 0.95  # least probability at which two profiles are joined
 
 # %% ../nbs/00_ground/01_settings.ipynb #c5e77e01
 @dataclass(frozen=True, config=_CONFIG)

@@ -237,11 +237,17 @@ def _count_rows(summary: Summary) -> Tables:
     }
 
 # %% ../nbs/65_study/65_study.ipynb #e1000002
-def _record_key(run: _Run, source: Any, inputs: Any) -> str:
+def _hash_table(table: pl.DataFrame) -> str:
+    """A hash of every value of a table, in order, with its columns."""
+    rows = table.hash_rows(seed=0).to_numpy().tobytes()
+    return _hash_json([str(table.schema), hashlib.sha256(rows).hexdigest()])
+
+
+def _record_key(run: _Run, source: Any, inputs: Any, people: pl.DataFrame | None = None) -> str:
     """The key of what a log becomes: how it is read and stitched, what was read, and who was erased."""
-    marks = sorted(run.erasures.marks) if run.erasures else []
     known = [run.keys["code"], source, [entry["fingerprint"] for entry in inputs], run.settings.as_dict()["identity"]]
-    return _hash_json([*known, marks] if marks else known)
+    known += [sorted(run.erasures.marks)] if run.erasures else []
+    return _hash_json(known if people is None else [*known, _hash_table(people), run.settings.study.as_of])
 
 
 def _leave_out(run: _Run, rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -254,7 +260,7 @@ def _leave_out_links(run: _Run, tables: Tables) -> Tables:
     """Tables of identity without values of customers who were erased."""
     if run.erasures is None:
         return tables
-    return {name: drop_erased(table.lazy(), run.erasures, ("customer_id", "value", "other_value", "into")) for name, table in tables.items()}
+    return {name: drop_erased(table.lazy(), run.erasures, ("customer_id", "other_customer_id", "value", "other_value", "into")) for name, table in tables.items()}
 
 # %% ../nbs/65_study/65_study.ipynb #e1000003
 def _record_tables(run: _Run, store: Store, summary: Summary, rejected: pl.DataFrame, identity: Tables) -> Tables:
@@ -307,15 +313,24 @@ def _record_beside(run: _Run, given: Mapping[str, Any]) -> None:
         started = time.perf_counter()
         own = gather_rollouts(given[name]) if name == "rollouts" else carry_over(_read_beside(name, given[name]), ids, run.settings.identity)
         table = own if name == "rollouts" else _leave_out(run, own.lazy()).collect()
-        rows = table.hash_rows(seed=0).to_numpy().tobytes()
-        key = _hash_json([run.keys["code"], name, str(table.schema), hashlib.sha256(rows).hexdigest()])
+        key = _hash_json([run.keys["code"], name, _hash_table(table)])
         if not run.take_over(name, key):
             run.keep(name, key, {name: table}, started)
 
+# %% ../nbs/65_study/65_study.ipynb #ea289d16
+def _read_people(run: _Run, given: Any) -> pl.DataFrame | None:
+    """The profiles that are compared to find people whom no identifier joins; None where the settings ask for none. Raises `SettingError`."""
+    if not run.settings.identity.link:
+        return None
+    if given is None:
+        hint = "Give them with --profiles FILE (profiles=... in Python), or leave link empty."
+        raise SettingError("[identity] link", "there are no profiles that could be compared", hint)
+    return _leave_out(run, _read_beside("profiles", given).lazy()).collect()
+
 # %% ../nbs/65_study/65_study.ipynb #e1e3a65a
-def _record_log(run: _Run, log: EventLog) -> Store:
+def _record_log(run: _Run, log: EventLog, people: pl.DataFrame | None) -> Store:
     """Write the canonical store and what was left out of it, unless the last run did it from the same bytes."""
-    key = _record_key(run, log.describe(), log.inputs())
+    key = _record_key(run, log.describe(), log.inputs(), people)
     place = run.folder / f"store.{key}"
     if run.take_over("record", key) and place.exists():
         run.bar.update(1)
@@ -327,7 +342,7 @@ def _record_log(run: _Run, log: EventLog) -> Store:
         run.bar.update(share - done)
         done = share
 
-    events, identity = stitch_log(log.events, run.settings.identity)
+    events, identity = stitch_log(log.events, run.settings.identity, people, run.settings.study.as_of)
     left = _leave_out(run, events)
     store = write_store(left, place, n_events=log.summary.events, progress=advance)
     run.keep("record", key, _record_tables(run, store, log.summary, log.rejected, identity), started)
@@ -422,7 +437,7 @@ def run_study(
         with _told_when_full(folder), FileLock(folder / ".lock", timeout=0), tqdm(total=1 + len(STAGES), disable=not progress, bar_format=_BAR) as bar:
             run = _Run(folder, settings, bar)
             bar.set_description("record")
-            store = _record_log(run, log)
+            store = _record_log(run, log, _read_people(run, profiles))
             _record_beside(run, {"profiles": profiles, "consents": consents, "contacts": contacts, "rollouts": rollouts})
             manifest = _compute(run, store, log.inputs(), log.describe())
             _write_manifest(folder, manifest)

@@ -7,7 +7,7 @@ PORT ?= 5006
 STUDY ?= demo-study
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test bench validate reliability soak shots docs check-docs export check constraints
+.PHONY: help demo test engines bench validate reliability soak shots docs check-docs export check constraints
 
 help:  ## what can be typed
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -25,7 +25,11 @@ demo: $(STAMP)  ## the whole analysis on the demo data, served at a local addres
 
 test: $(STAMP)  ## all tests
 	@$(BIN)/python tests/find_chromium.py
+	@$(BIN)/python tests/engine_venvs.py
 	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
+
+engines: $(STAMP)  ## the environments of Sail and of Spark, in which the tests compare them with one machine
+	@$(BIN)/python tests/engine_venvs.py
 
 bench: $(STAMP)  ## speed and memory against a peer in the same run
 	@$(BIN)/motkit bench

@@ -141,11 +141,11 @@ def transitions_job(
 def _matrix_cells(visits: Visits, within: Within, steps: int, rows: pl.LazyFrame) -> pl.LazyFrame:
     """Paths by the event at each of their first steps: `step`, `event`, `n`."""
     coded, names = _coded_rows(visits.number(rows).select("customer", "timestamp", "event", "session"), within)
-    return _step_counts(coded, steps).join(names, on="code", how="left").select("step", "event", "n")
+    return _step_counts(coded, steps).join(names, on="code", how="left").select("step", "event", pl.col("n").cast(pl.Int64))
 
 
 def _finish_matrix(steps: int, cells: pl.DataFrame) -> pl.DataFrame:
-    return _fill_matrix(cells, steps)
+    return _fill_matrix(cells.with_columns(pl.col("n").cast(pl.get_index_type())), steps)
 
 
 def step_matrix_job(
@@ -162,7 +162,7 @@ def step_matrix_job(
 def _funnel_cells(visits: Visits, steps: tuple[str, ...], within_days: float | None, ordered: bool, rows: pl.LazyFrame) -> pl.LazyFrame:
     """Customers who reached each step, one column a step."""
     asked = visits.number(rows).select("customer", "timestamp", "event")
-    return _reach_steps(asked, steps, within_days, ordered)
+    return _reach_steps(asked, steps, within_days, ordered).cast(pl.Int64)
 
 
 def _finish_funnel(steps: tuple[str, ...], confidence: float, cells: pl.DataFrame) -> pl.DataFrame:
@@ -187,11 +187,11 @@ def funnel_job(
 def _cohort_cells(visits: Visits, period: Period, end_us: int, rows: pl.LazyFrame) -> pl.LazyFrame:
     """Active customers by cohort and period."""
     seen = visits.number(rows).filter(pl.col("timestamp").to_physical() <= end_us)
-    return _count_active(seen, period).select("cohort", "at", "active")
+    return _count_active(seen, period).select("cohort", "at", pl.col("active").cast(pl.Int64))
 
 
 def _finish_cohorts(period: Period, end_us: int, confidence: float, cells: pl.DataFrame) -> pl.DataFrame:
-    return _add_retention(_fill_grid(cells, end_us, period), confidence)
+    return _add_retention(_fill_grid(cells.with_columns(pl.col("active").cast(pl.get_index_type())), end_us, period), confidence)
 
 
 def cohorts_job(

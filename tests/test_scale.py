@@ -9,32 +9,19 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from jobs_to_compare import END, JOBS, ROBOT, STEPS, log_with_robot
 from polars.testing import assert_frame_equal
 
-import motkit
 from motkit.cohorts import cohort_retention
 from motkit.errors import DesignError, SettingError
 from motkit.funnels import funnel
 from motkit.jobs import Job
 from motkit.paths import step_matrix, transitions
 from motkit.scale import heavy_customers, plan_tasks, run
-from motkit.scale_jobs import Visits, cohorts_job, funnel_job, sessions_job, step_matrix_job, transitions_job
+from motkit.scale_jobs import Visits, sessions_job, transitions_job
 from motkit.schema import EVENTS
 from motkit.sessions import number_sessions, session_table, split_sessions
 from motkit.store import Store, write_store
-
-STEPS = ("product", "cart", "checkout", "purchase")
-ROBOT = "robot 7"
-
-
-def log_with_robot() -> pl.DataFrame:
-    """Simulated customers, and one robot with a tenth of all events; some events tie."""
-    made = motkit.simulate_customers(n=80, seed=3).events.select(*EVENTS)
-    n = made.height // 9
-    times = [made["timestamp"].min() + timedelta(seconds=7 * (k // 2)) for k in range(n)]
-    names = made["event"].unique().sort().to_list()
-    robot = {"customer_id": ROBOT, "timestamp": times, "event": [names[k * k % len(names)] for k in range(n)], "channel": "web", "value": None, "duration_s": None}
-    return pl.concat([made, pl.DataFrame(robot, schema=EVENTS)])
 
 
 @pytest.fixture(scope="module")
@@ -48,20 +35,20 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return made
 
 
-END = datetime(2027, 6, 1)
 Whole = Callable[[Store], pl.DataFrame]
-IN_SESSIONS = lambda store: number_sessions(store.events, 30, "customer")  # noqa: E731
-SAME: dict[str, tuple[Job, Whole]] = {
-    "sessions": (sessions_job(), lambda store: session_table(split_sessions(readable(store))).collect()),
-    "transitions": (transitions_job(), lambda store: transitions(store).collect()),
-    "transitions in visits": (transitions_job("session"), lambda store: transitions(IN_SESSIONS(store), "session").collect()),
-    "step matrix": (step_matrix_job(7), lambda store: step_matrix(store, 7)),
-    "step matrix in visits": (step_matrix_job(5, "session"), lambda store: step_matrix(IN_SESSIONS(store), 5, "session")),
-    "funnel": (funnel_job(STEPS, 14), lambda store: funnel(store, STEPS, 14)),
-    "funnel in any order": (funnel_job(STEPS[:2], ordered=False), lambda store: funnel(store, STEPS[:2], ordered=False)),
-    "cohorts by month": (cohorts_job(END), lambda store: cohort_retention(store, as_of=END)),
-    "cohorts by week": (cohorts_job(END, "1w"), lambda store: cohort_retention(store, "1w", END)),
+IN_VISITS = lambda store: number_sessions(store.events, 30, "customer")  # noqa: E731
+WHOLE: dict[str, Whole] = {
+    "sessions": lambda store: session_table(split_sessions(readable(store))).collect(),
+    "transitions": lambda store: transitions(store).collect(),
+    "transitions in visits": lambda store: transitions(IN_VISITS(store), "session").collect(),
+    "step matrix": lambda store: step_matrix(store, 7),
+    "step matrix in visits": lambda store: step_matrix(IN_VISITS(store), 5, "session"),
+    "funnel": lambda store: funnel(store, STEPS, 14),
+    "funnel in any order": lambda store: funnel(store, STEPS[:2], ordered=False),
+    "cohorts by month": lambda store: cohort_retention(store, as_of=END),
+    "cohorts by week": lambda store: cohort_retention(store, "1w", END),
 }
+SAME = {name: (job, WHOLE[name]) for name, job in JOBS.items()}
 jobs = pytest.mark.parametrize("name", SAME)
 
 

@@ -1,0 +1,17 @@
+"""Sail, an engine that speaks Spark Connect without Java: every job as on one machine, row by row."""
+
+import pytest
+from engines import ask, write_logs
+from jobs_to_compare import JOBS
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What differs, by job and source; Sail starts once."""
+    return ask("sail", "sail", write_logs(tmp_path_factory.mktemp("sail")))
+
+
+@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("source", ["log", "store"])
+def test_a_job_tells_the_same_as_on_one_machine(found: dict[str, str], name: str, source: str) -> None:
+    assert found[f"{name}: {source}"] == ""

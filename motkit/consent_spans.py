@@ -49,6 +49,10 @@ class ConsentSpans:
     start: Times  # microseconds, within the span
     end: Times  # no longer within the span; `NEVER` for an open end
 
+    def part(self, first: int, last: int) -> "ConsentSpans":
+        """The spans of the customers with some codes, which then begin at 0."""
+        return ConsentSpans(self.head[first : last + 1], self.start, self.end)
+
     def free(self, customer: Codes, at: Times) -> Times:
         """The first instant from `at` on at which consent holds, for each row; as `consent_free` of the kernels."""
         place, last = self.head[customer], self.head[customer + 1]

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .blocks import in_blocks
 from .contact_rules import ACTION_FIELDS, CONTACT, DAY_US, Action, CountRule, Match, NeverRule, Policy, Rule
 from .errors import SchemaError
 from .schema import UTC
@@ -70,13 +71,18 @@ def code_actions(
     columns = [column for column in (*ACTION_FIELDS[:3], "package_id", *_VALID) if column in candidates.columns]
     codes = code_values(candidates["action_id"])[0] if candidates.height < 1000 else _code_few(candidates["action_id"])
     heads = candidates.select("action_id", *columns)[pl.Series(_first_rows(codes))]
-    if any(candidates[c].ne_missing(heads[c].gather(codes)).any() for c in columns):
+    if any(in_blocks(lambda k: _differs(candidates[columns[k.start]], heads[columns[k.start]], codes), len(columns), 1)):
         keys = candidates.select(pl.struct("action_id", *columns).alias("key"))["key"]
         codes, named = code_values(keys)
         heads = named.struct.unnest()
     return codes, [_as_action(row, actions.get(str(row["action_id"]))) for row in heads.iter_rows(named=True)]
 
 # %% ../nbs/50_act/511_policy_past.ipynb #baf7fc25
+def _differs(values: pl.Series, heads: pl.Series, codes: Codes) -> bool:
+    """Whether some row has another value than the first of its code."""
+    return bool(values.ne_missing(heads.gather(codes)).any())
+
+
 def _code_few(values: pl.Series) -> Codes:
     """Number the values of a long column with few distinct ones."""
     kinds = pl.Enum(values.unique().cast(pl.String))
@@ -107,16 +113,21 @@ def _says(history: pl.LazyFrame, has: Sequence[str], statuses: Sequence[str]) ->
     return pl.when(status.is_in(statuses) | status.is_null()).then(pl.lit(CONTACT)).otherwise(status)
 
 
+def _among(column: pl.Expr, values: Sequence[str]) -> pl.Expr:
+    """Whether a column has one of some values; a few comparisons are several times faster than a look-up."""
+    return pl.any_horizontal([column == value for value in values]) if len(values) <= 4 else column.is_in(list(values))
+
+
 def _match_rows(match: Match, has: Sequence[str], statuses: Sequence[str], event: pl.Expr) -> pl.Expr:
     """Whether a row of history is one that a rule counts, whatever the action."""
     wanted = dict(match)
     events = wanted.pop("event", (CONTACT,))
-    held = [event.is_in(list(events))]
+    held = [_among(event, events)]
     if "status" in has:
-        counts = pl.col("status").cast(pl.String).is_in(list(wanted.pop("status", statuses)))
+        counts = _among(pl.col("status").cast(pl.String), wanted.pop("status", statuses))
         held.append((event != CONTACT) | counts | pl.col("status").is_null())
     for name, values in wanted.items():
-        held.append(pl.col(name).cast(pl.String).is_in(list(values)).fill_null(False) if name in has else pl.lit(False))
+        held.append(_among(pl.col(name).cast(pl.String), values).fill_null(False) if name in has else pl.lit(False))
     return pl.all_horizontal(held)
 
 
@@ -142,8 +153,20 @@ class Past:
 
     customer: Codes
     stamp: Times
-    flags: Mapping[tuple[int, str], NDArray[np.bool_]]  # by rule and kind: whether the row is counted
+    words: Sequence[NDArray[np.uint64]]  # a bit a kind of row: whether a rule counts the row
+    kinds: Mapping[tuple[int, str], int]  # the place of the bit of each rule and kind
     values: Mapping[str, pl.Series]  # of the fields in which a row and an action must agree
+
+    def counts(self, bit: int, kind: str = "") -> NDArray[np.bool_]:
+        """Which rows a rule counts."""
+        place = self.kinds[bit, kind]
+        return (self.words[place // 64] & np.uint64(1 << place % 64)).astype(bool)
+
+    def part(self, first: int, last: int) -> "Past":
+        """The rows of the customers with some codes, which then begin at 0."""
+        rows = slice(*np.searchsorted(self.customer, [first, last]))
+        values = {name: column[rows] for name, column in self.values.items()}
+        return Past(self.customer[rows] - first, self.stamp[rows], [word[rows] for word in self.words], self.kinds, values)
 
     def matches(self, name: str, wanted: str | None) -> NDArray[np.bool_]:
         """Which rows have a value in a field; nothing matches no value."""
@@ -189,8 +212,8 @@ def read_past(
     chosen = chosen.filter(pl.any_horizontal([pl.col(f"_word{k}") > 0 for k in range(words)] or [pl.lit(False)]))
     table = _sort_past(chosen.collect(engine="streaming"), names)
     packed = [table[f"_word{k}"].to_numpy() for k in range(words)]
-    found = {key: (packed[k // 64] >> np.uint64(k % 64) & 1).astype(bool) for k, key in enumerate(kinds)}
-    return Past(table["_customer"].to_numpy(), table["_stamp"].to_numpy(), found, {f: table[f] for f in same})
+    places = {key: place for place, key in enumerate(kinds)}
+    return Past(table["_customer"].to_numpy(), table["_stamp"].to_numpy(), packed, places, {f: table[f] for f in same})
 
 
 def _pack(flags: Sequence[pl.Expr]) -> list[pl.Expr]:

@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from .blocks import in_blocks
+
 # %% ../nbs/50_act/5105_text_codes.ipynb #cd3d8419
 Codes = NDArray[np.int64]
 
@@ -56,10 +58,13 @@ def place_values(
     """The place of each value among the names; nothing is found where nothing is a name."""
     if values.dtype != pl.String or not names.len() or not values.len():
         return _join_values(values, names)
-    known, asked = names.hash().to_numpy(), values.hash().to_numpy()
+    known, found = names.hash().to_numpy(), np.empty(values.len(), np.int64)
     slots = 1 << (2 * len(known) - 1).bit_length()
-    found = _seek(_fill(_own(known, slots), slots), known, asked)
-    hit = pl.Series(found >= 0)
-    if (names.gather(found).ne_missing(values) & hit).any():
-        return _join_values(values, names)
-    return found
+    table = _fill(_own(known, slots), slots)
+
+    def seek(span: slice) -> bool:
+        asked = values[span]
+        found[span] = _seek(table, known, asked.hash().to_numpy())
+        return bool((names.gather(found[span]).ne_missing(asked) & pl.Series(found[span] >= 0)).any())
+
+    return _join_values(values, names) if any(in_blocks(seek, len(found))) else found

@@ -64,27 +64,37 @@ def split_sessions(
 _ENGAGED_US = (pl.col("engaged_s") * US_PER_S).round().cast(pl.Int64)
 
 
+def _of_first(value: str | pl.Expr) -> pl.Expr:
+    """What the first row of a session holds, among rows that are each a session's first or last."""
+    given = pl.col(value) if isinstance(value, str) else value
+    return pl.when("_opens").then(given).otherwise(given.shift(1))
+
+
 def sum_sessions(
     numbered: pl.LazyFrame,  # events with `session` and `engaged_s`, rows of a session side by side
     customer: str = "customer_id",  # the column that tells customers apart
 ) -> pl.LazyFrame:  # customer, `session`, `start`, `end`, `n_events`, `engaged_us`, `measured` (events), `channel`
-    """Sum events that stand together into one row a session, with attention in whole microseconds."""
-    changes = pl.any_horizontal(pl.col(column).ne_missing(pl.col(column).shift(1)) for column in (customer, "session"))
-    return (
-        numbered.with_columns(_run=changes.cast(pl.UInt32).cum_sum())
-        .set_sorted("_run")
-        .group_by("_run")
-        .agg(
-            pl.col(customer, "session").first(),
-            start=pl.col("timestamp").min(),
-            end=pl.col("timestamp").max(),
-            n_events=pl.len().cast(pl.UInt32),
-            engaged_us=_ENGAGED_US.sum(),
-            measured=pl.col("engaged_s").count(),
-            channel=pl.col("channel").min_by("timestamp"),
-        )
-        .drop("_run")
+    """Sum events that stand together into one row a session, with attention in whole microseconds.
+
+    A step back in time begins another row: only rows in order of time give one row a session.
+    """
+    changes = (pl.col(column).ne_missing(pl.col(column).shift(1)) for column in (customer, "session"))
+    opens = pl.any_horizontal(*changes, (_US < _US.shift(1)).fill_null(False))
+    us, known = pl.col("_us").fill_null(0), pl.col("_us").is_not_null().cast(pl.UInt32)
+    rows = numbered.select(customer, "session", "timestamp", "channel", _us=_ENGAGED_US, _opens=opens).with_row_index("_row")
+    rows = rows.with_columns(_closes=pl.col("_opens").shift(-1, fill_value=True), _sum=us.cum_sum(), _known=known.cum_sum())
+    ends = rows.filter(pl.col("_opens") | pl.col("_closes")).select(
+        customer,
+        "session",
+        "_closes",
+        start=_of_first("timestamp"),
+        end="timestamp",
+        n_events=(pl.col("_row") - _of_first("_row") + 1).cast(pl.UInt32),
+        engaged_us=pl.col("_sum") - _of_first(pl.col("_sum") - us),
+        measured=(pl.col("_known") - _of_first(pl.col("_known") - known)).cast(pl.UInt32),
+        channel=_of_first("channel"),
     )
+    return ends.filter("_closes").drop("_closes")
 
 # %% ../nbs/10_record/13_sessions.ipynb #d8425771
 def _add_attention(events: pl.LazyFrame) -> pl.LazyFrame:

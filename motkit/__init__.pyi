@@ -43,6 +43,7 @@ from .ledger import Ledger
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
 from .linking import link_profiles, probable_links
+from .live_signals import LiveSignals, start_live_signals
 from .looks import confidence_sequence, plan_looks
 from .made_contacts import simulate_contacts
 from .moment_register import Moment, propose_register, read_moments, write_moments
@@ -128,6 +129,7 @@ __all__ = [
     "KindRule",
     "LeakageError",
     "Ledger",
+    "LiveSignals",
     "Moment",
     "MomentWaits",
     "Moments",
@@ -266,6 +268,7 @@ __all__ = [
     "simulate_customers",
     "simulate_story",
     "split_sessions",
+    "start_live_signals",
     "step_flows",
     "step_influence",
     "step_lifts",

@@ -79,7 +79,7 @@ def sum_sessions(
     A step back in time begins another row: only rows in order of time give one row a session.
     """
     changes = (pl.col(column).ne_missing(pl.col(column).shift(1)) for column in (customer, "session"))
-    opens = pl.any_horizontal(*changes, (_US < _US.shift(1)).fill_null(False))
+    opens = pl.any_horizontal(*changes, (_US.diff() < 0).fill_null(False))
     us, known = pl.col("_us").fill_null(0), pl.col("_us").is_not_null().cast(pl.UInt32)
     rows = numbered.select(customer, "session", "timestamp", "channel", _us=_ENGAGED_US, _opens=opens).with_row_index("_row")
     rows = rows.with_columns(_closes=pl.col("_opens").shift(-1, fill_value=True), _sum=us.cum_sum(), _known=known.cum_sum())

@@ -7,7 +7,7 @@ PORT ?= 5006
 STUDY ?= demo-study
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test engines bench validate reliability soak shots docs check-docs export check constraints
+.PHONY: help demo test engines bench validate reliability soak shots docs check-docs export check constraints bench-pages
 
 help:  ## what can be typed
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -33,6 +33,11 @@ engines: $(STAMP)  ## the environments of Sail and of Spark, in which the tests 
 
 bench: $(STAMP)  ## speed and memory against a peer in the same run
 	@$(BIN)/motkit bench
+
+bench-pages: $(STAMP)  ## what readers of the pages wait for, on a study of a million customers, into docs/page-speed.md
+	@$(BIN)/python tests/find_chromium.py
+	@test -f $(STUDY)/manifest.json || $(BIN)/motkit demo --out $(STUDY) --no-serve
+	@$(BIN)/python docs/bench_pages.py $(STUDY) --out docs/page-speed.md
 
 validate: $(STAMP)  ## the threshold search on cohorts whose truth is known
 	@$(BIN)/motkit validate --out docs/validation.md

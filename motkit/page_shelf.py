@@ -18,6 +18,7 @@ import polars as pl
 
 from .errors import MissingExtraError, StudyError
 from .page_parts import Look, PagePlan, Picked, code_of, coloured, look_at, options_of, picked_for
+from .plots import figure_of
 from .showing import StudyTables, View, table_html
 from .study import open_study
 
@@ -30,19 +31,20 @@ def write_picture(
     if isinstance(picture, str):
         return picture
     try:
-        import holoviews as hv
         from bokeh.core.json_encoder import serialize_json
         from bokeh.embed import json_item
-        from bokeh.models import Model, Plot, TapTool
+        from bokeh.models import Plot, TapTool
     except ImportError as error:
         raise MissingExtraError("motkit.page_shelf", f"needs {error.name}, which is not installed", "Type: pip install 'motkit[apps]'") from None
-    figure = picture if isinstance(picture, Model) else hv.render(picture, backend="bokeh")
+    figure = figure_of(picture)
     figure.update(sizing_mode="stretch_width")
     if clickable and isinstance(figure, Plot):
         figure.add_tools(TapTool())
         for renderer in figure.renderers:
             renderer.update(nonselection_glyph=None, selection_glyph=None)
-    return serialize_json(json_item(figure))
+    item: Any = json_item(figure)
+    item["doc"]["defs"] = []  # models of Panel, which the page has and no picture uses: more than all the rest
+    return serialize_json(item)
 
 # %% ../nbs/70_show/731_page_shelf.ipynb #e724aacd
 @dataclass(frozen=True)
@@ -145,6 +147,6 @@ def list_work(
     """What can be made before anybody looks: every view with nothing picked, then with one of the first options, one a step."""
     looks = [look for plan in plans for look in (*((plan.lead,) if plan.lead else ()), *plan.looks)]
     first: list[tuple[Look, Picked]] = [(look, {}) for look in looks]
-    many = [(look, choice) for look in looks for choice in look.choices if choice.kind == "many"]
-    more = [(look, {choice.name: [name]}) for look, choice in many for name in options_of(choice, shelf.study)[:_FIRST]]
+    named = [(look, choice) for look in looks for choice in look.choices if choice.kind != "period"]
+    more = [(look, {choice.name: name if choice.kind == "one" else [name]}) for look, choice in named for name in options_of(choice, shelf.study)[:_FIRST]]
     return [partial(shelf.take, look, picked) for look, picked in (*first, *more)]

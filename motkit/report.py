@@ -32,7 +32,6 @@ _PARTS: tuple[tuple[Callable[..., View], Callable[[View], Any] | None], ...] = (
 def _draw(shown: list[tuple[View, Callable[[View], Any] | None]]) -> tuple[Markup, dict[str, Markup]]:
     """All pictures as one script, and the place of each by the view's name."""
     try:
-        import holoviews as hv
         from bokeh.embed import components
         from bokeh.resources import Resources
     except ImportError as error:
@@ -40,7 +39,7 @@ def _draw(shown: list[tuple[View, Callable[[View], Any] | None]]) -> tuple[Marku
     figures = {}
     for view, draw in shown:
         if draw and not view.empty:
-            figure = hv.render(draw(view), backend="bokeh")
+            figure = plots.figure_of(draw(view))
             figure.sizing_mode, figure.output_backend = "stretch_width", "canvas"
             figures[view.name] = figure
     if not figures:

@@ -76,14 +76,15 @@ def _cached(book: Notebook) -> Path:
 
 
 def draw_picture(value: Any) -> Output | None:
-    """A HoloViews picture as the JSON of its Bokeh document; None for anything else."""
+    """A picture of HoloViews or a `Drawing` as the JSON of its Bokeh document; None for anything else."""
+    from motkit.plots import Drawing, figure_of
+
     holoviews = sys.modules.get("holoviews")
-    if holoviews is None or not isinstance(value, holoviews.core.Dimensioned):
+    if not isinstance(value, (Drawing, holoviews.core.Dimensioned) if holoviews else Drawing):
         return None
     from bokeh.embed import json_item
 
-    figure = holoviews.render(value, backend="bokeh")
-    return {"bokeh": json_item(figure)}
+    return {"bokeh": json_item(figure_of(value))}
 
 
 def draw_output(data: dict[str, Any]) -> Output | None:

@@ -9,6 +9,52 @@ const make = (tag, className = "", text = "") => {
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
+const isModel = (value) => value !== null && typeof value === "object" && typeof value.setv === "function" && "id" in value;
+
+const hasModels = (value) =>
+  isModel(value) || (Array.isArray(value) && value.some(hasModels)) || (value instanceof Map && [...value.values()].some(hasModels));
+
+const parts = (value) => (value instanceof Map ? [...value.values()] : value);
+
+// What differs between two pictures of the same parts, as [model, property, value]; null when the parts differ.
+function differences(old, fresh, found = [], seen = new Set()) {
+  if (isModel(old) !== isModel(fresh)) return null;
+  if (!isModel(old)) {
+    const [mine, its] = [parts(old), parts(fresh)];
+    if (!Array.isArray(mine) || !Array.isArray(its) || mine.length !== its.length) return null;
+    return mine.every((part, place) => differences(part, its[place], found, seen)) ? found : null;
+  }
+  if (old.type !== fresh.type) return null;
+  if (seen.has(fresh)) return found;
+  seen.add(fresh);
+  for (const property of fresh) {
+    const name = property.attr;
+    if (!property.syncable || property.readonly || property.is_unset || ["document", "tags", "js_property_callbacks", "subscribed_events"].includes(name)) continue;
+    const [mine, its] = [old[name], fresh[name]];
+    if (hasModels(mine) || hasModels(its)) {
+      if (!differences(mine, its, found, seen)) return null;
+    } else if (mine !== its && (fresh.type === "ColumnDataSource" || written(mine) !== written(its))) {
+      found.push([old, name, its]);
+    }
+  }
+  return found;
+}
+
+const written = (value) => JSON.stringify(value, (key, item) => (item instanceof Map ? [...item] : item));
+
+// What is in sight is drawn at once; the rest one after the other, when the browser has nothing else to do.
+let rest = Promise.resolve();
+const idle = () => new Promise((done) => (window.requestIdleCallback ?? setTimeout)(done, { timeout: 300 }));
+
+function inSight(node) {
+  const box = node.getBoundingClientRect();
+  return box.top < window.innerHeight && box.bottom > 0;
+}
+
+async function myTurn(node) {
+  if (!inSight(node)) await (rest = rest.then(idle));
+}
+
 // A picture of Bokeh, drawn beside the old one and put in its place when it is ready, so that nothing flickers.
 class Picture {
   constructor(onPick) {
@@ -27,6 +73,13 @@ class Picture {
     }
     for (let tries = 0; !this.node.isConnected && tries < 400; tries++) await pause(15);
     if (!this.node.isConnected || turn !== this.turn) return;
+    if (this.renew(JSON.parse(text))) {
+      this.node.dataset.drawn = name;
+      this.node.dataset.turn = turn;
+      return;
+    }
+    await myTurn(this.node);
+    if (turn !== this.turn) return;
     const place = make("div", "place");
     this.node.append(place);
     const views = await window.Bokeh.embed.embed_item(JSON.parse(text), place);
@@ -38,7 +91,22 @@ class Picture {
     this.clear(place);
     this.views = views;
     this.node.dataset.drawn = name;
+    this.node.dataset.turn = turn;
     if (column) this.listen(column);
+  }
+
+  // New numbers in the old picture, where both have the same parts.
+  renew(item) {
+    const old = this.views?.roots[0].model;
+    if (!old?.document) return false;
+    const fresh = old.document.constructor.from_json(item.doc).roots()[0];
+    const found = differences(old, fresh);
+    if (!found) return false;
+    const changes = new Map();
+    for (const [model, name, value] of found) changes.set(model, { ...changes.get(model), [name]: value });
+    for (const [model, values] of changes) model.setv(values);
+    for (const model of old.references()) if (model.type === "Legend") model.change.emit();
+    return true;
   }
 
   clear(keep = null) {

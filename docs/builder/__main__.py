@@ -13,6 +13,7 @@ from builder.notebooks import ROOT, Notebook, all_notebooks
 from builder.prose import BUILT, show_notebook
 from builder.public import public_names
 from builder.running import outputs_of, run_all
+from builder.seen import seen
 
 DOCS = ROOT / "docs"
 
@@ -41,7 +42,7 @@ def make_sources(folder: Path, books: list[Notebook], study: Path | None, small:
     for book in books:
         write(folder, book.docname, show_notebook(book, outputs_of(book)), written)
     for public in publics:
-        write(folder, public.docname, api.show_public(public), written)
+        write(folder, public.docname, api.show_public(public, seen(study)), written)
     write(folder, "api/index", api.show_index(publics), written)
     write(folder, "guides/index", pages.guide_index(books), written)
     write(folder, "notebooks/index", pages.notebook_index(books), written)
@@ -55,8 +56,8 @@ def crop_top(picture: Path, top: Path) -> None:
     """What is seen of a page without scrolling."""
     from PIL import Image
 
-    whole = Image.open(picture)
-    whole.crop((0, 0, whole.width, min(whole.height, round(whole.width * 0.68)))).save(top, optimize=True)
+    whole, tall = Image.open(picture), 1.7 if "-phone" in picture.stem else 0.68
+    whole.crop((0, 0, whole.width, min(whole.height, round(whole.width * tall)))).save(top, optimize=True)
 
 
 def copy_files(folder: Path) -> None:
@@ -126,7 +127,7 @@ def main() -> None:
     books = chosen_notebooks(chosen.small)
     if not small:
         run_all(books, chosen.processes)
-    study = None if small else make_study(DOCS / "_cache" / "study")
+    study = None if small else make_study(DOCS / "_cache" / "demo-study")
     source = chosen.source.resolve()
     written = make_sources(source, books, study, small)
     for path in set(source.rglob("*.md")) - written:

@@ -15,6 +15,7 @@ from builder.prose import chip, code_block, is_built, link_page, plain_to_myst, 
 from builder.public import Public, by_stage, first_sentence, public_names
 from builder.raising import may_raise
 from builder.running import outputs_of
+from builder.seen import Seen
 
 
 def say_type(annotation: Any) -> str:
@@ -187,8 +188,12 @@ def source_link(public: Public) -> str:
     )
 
 
-def example_part(public: Public) -> str:
-    """The smallest true example and what it shows."""
+def example_part(public: Public, shown_on_pages: Seen) -> str:
+    """The smallest true example and what it shows; for views and pictures, what a page shows."""
+    if seen := shown_on_pages.get(public.short):
+        cell = Cell("code", seen["code"], False, ())
+        note = "The code that the page gives to copy, on the study that `make demo` makes."
+        return f"## Example\n\n{show_cell(cell, seen['outputs'], anchors=False)}\n{note}\n"
     found = find_example(public)
     if not found:
         return ""
@@ -222,13 +227,25 @@ def method_part(thing: type, own: str) -> str:
     return "## Methods\n\n" + "\n".join(parts) if parts else ""
 
 
+def about_type(annotation: Any) -> str:
+    """What the classes of motkit that an annotation names are, each by its first sentence."""
+    found = [
+        f"`{public.name.removeprefix('motkit.')}`: {first_sentence(inspect.getdoc(public.thing) or '')}"
+        for public in public_names().values()
+        if public.is_class and re.search(rf"\b{public.short}\b", say_type(annotation))
+    ]
+    return " ".join(found)
+
+
 def returns_part(function: Callable[..., Any], own: str) -> str:
     """What comes back: type and docment."""
     found = docments(function, full=True).get("return")
     if not found or found["anno"] in (None, inspect.Parameter.empty, "None"):
         return ""
     kind = chip(say_type(found["anno"]), "type")
-    return f"```{{rubric}} Returns\n```\n`````{{container}} mk-params\n{kind}\n: {plain_to_myst(found['docment'] or '...', own)}\n`````\n"
+    told = found["docment"] or about_type(found["anno"])
+    meaning = f": {plain_to_myst(told, own)}\n" if told else ""
+    return f"```{{rubric}} Returns\n```\n`````{{container}} mk-params\n{kind}\n{meaning}`````\n"
 
 
 def describe(public: Public) -> str:
@@ -260,7 +277,7 @@ def describe(public: Public) -> str:
     return f"```````{{py:data}} {own}\n{code_block(cell.source)}\n```````\n"
 
 
-def show_public(public: Public) -> str:
+def show_public(public: Public, shown_on_pages: Seen) -> str:
     """The page of one public name."""
     users = users_of(public)
     used = (
@@ -278,7 +295,7 @@ def show_public(public: Public) -> str:
     trail = raw_html(
         f'<p class="mk-trail"><a href="index.html#{STAGES[public.stage][0].lower()}">{STAGES[public.stage][0]}</a></p>'
     )
-    return head + trail + describe(public) + source_link(public) + "\n" + example_part(public) + "\n" + used
+    return head + trail + describe(public) + source_link(public) + "\n" + example_part(public, shown_on_pages) + "\n" + used
 
 
 def summary_of(public: Public) -> str:

@@ -351,14 +351,28 @@ def question_cards() -> str:
     return f"::::{{grid}} 1 1 2 3\n:gutter: 3\n\n{items}\n::::\n"
 
 
+def show_picture(name: str, title: str, linked: bool, kind: str) -> str:
+    """The top of a real page, as it looks on this screen: wide or a phone's, light or dark."""
+    parts = []
+    for size, look in (("desk", ""), ("phone", "phone")):
+        for mode in ("light", "dark"):
+            file = "-".join(filter(None, [name, look, "" if look and mode == "light" else mode]))
+            if not (DOCS / "shots" / f"{file}.png").exists():
+                continue
+            picture = f"![{title}](shots/{file}-top.png)"
+            picture = f"[{picture}](shots/{file}.png)" if linked else picture
+            parts.append(f":::{{div}} {kind} mk-{size} only-{mode}\n{picture}\n:::")
+    return "\n".join(parts)
+
+
 def gallery() -> str:
     """Pictures of the real pages that there are, which lead to the whole picture."""
     found = [(name, title) for name, title in GALLERY.items() if (DOCS / "shots" / f"{name}-light.png").exists()]
     cells = "\n".join(
-        f"::::{{grid-item}}\n:::{{div}} mk-thumb only-light\n[![The page {title} of the demo](shots/{name}-light-top.png)](shots/{name}-light.png)\n:::\n:::{{div}} mk-thumb only-dark\n[![The page {title} of the demo](shots/{name}-dark-top.png)](shots/{name}-dark.png)\n:::\n{title}\n::::\n"
+        f"::::{{grid-item}}\n{show_picture(name, f'The page {title} of the demo', True, 'mk-thumb')}\n{title}\n::::\n"
         for name, title in found
     )
-    return f":::::{{grid}} 1 1 2 3\n:gutter: 3\n:class-container: mk-gallery\n\n{cells}\n:::::\n"
+    return f":::::{{grid}} 2 2 2 3\n:gutter: 3\n:class-container: mk-gallery\n\n{cells}\n:::::\n"
 
 
 def home() -> str:
@@ -368,6 +382,7 @@ def home() -> str:
         .read_text(encoding="utf-8")
         .replace("@@questions@@", question_cards())
         .replace("@@gallery@@", gallery())
+        .replace("@@picture@@", show_picture("onboarding", "The onboarding page: until which day, how sure, and what follows", False, "mk-shot"))
     )
     links = lambda found: found[0] if is_built(found[2]) or found[2].startswith("reference/") else found[1]  # noqa: E731
     text = re.sub(r"(?<!!)\[([^\]]+)\]\(/([^)]+)\.md\)", links, text)

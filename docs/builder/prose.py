@@ -115,7 +115,8 @@ def show_output(output: Output) -> str:
         )
     if "html" in output:
         return raw_html(f'<div class="mk-out mk-table">{_clean_table(output["html"])}</div>')
-    return raw_html(f'<pre class="mk-out mk-text">{html.escape(output["text"])}</pre>')
+    kind = "mk-text" if re.search(r"[│┆┌]|  .*  ", output["text"]) else "mk-text mk-words"
+    return raw_html(f'<pre class="mk-out {kind}">{html.escape(output["text"])}</pre>')
 
 
 def show_cell(cell: Cell, outputs: list[Output], anchors: bool = True) -> str:

@@ -36,6 +36,13 @@ _NONE_FOUND = "No day was found before which onboarding goes with staying in thi
 _NOT_CAUSE = "This is an association: who is onboarded late may differ in ways that were not recorded, and an experiment would have to show whether earlier onboarding helps."
 
 
+def _why_none(study: StudyTables) -> str:
+    """Why there is no day: what the stage of the threshold said, else that none was found."""
+    said = study.manifest.get("stages", {}).get("threshold", {}).get("problem")
+    words = (said or "").removeprefix("threshold: ")
+    return f"No day was looked for. {words[:1].upper()}{words[1:]}" if words else _NONE_FOUND
+
+
 def _threshold(study: StudyTables) -> dict[str, Any] | None:
     """The one row of the threshold; None when the study has none, or found no day."""
     table = read_study_table(study, "threshold")
@@ -72,7 +79,7 @@ def onboarding_figures(
     none = pl.DataFrame(schema={"figure": pl.String, "value": pl.String, "rests_on": pl.String})
     row = _threshold(study)
     if row is None or row["customers"] < min_cell_of(study):
-        return View(name, title, "", none, "", _NONE_FOUND)
+        return View(name, title, "", none, "", _why_none(study))
     interval, day = interval_name(study), say_days(row["day"])
     figures = [
         {"figure": "to be onboarded", "value": day, "rests_on": f"the data allow {_say_span(row['ci_low'], row['ci_high'])} ({interval})"},
@@ -111,7 +118,7 @@ def threshold_days(
     name, title = "threshold_days", "Which day it is"
     row, scan = _threshold(study), read_study_table(study, "threshold_scan")
     if row is None or not scan.height:
-        return View(name, title, "", pl.DataFrame(schema={"day": pl.Int64}), "", _NONE_FOUND)
+        return View(name, title, "", pl.DataFrame(schema={"day": pl.Int64}), "", _why_none(study))
     allowed = [int(day) for day in row["confidence_set"] or ()]
     table = scan.sort("day").select("day", support=pl.col("lr") - pl.col("lr").max(), ratio=pl.col("log_hr").exp(), allowed=pl.col("day").is_in(allowed))
     shape = _SHAPES.get(row["shape_verdict"] or "", "")
@@ -157,7 +164,7 @@ def leaving_after_threshold(
     row, curves = _threshold(study), read_study_table(study, "threshold_survival")
     table = curves.filter(pl.col("at_risk") >= small).select("arm", "days_since", "share", "ci_low", "ci_high", "at_risk").sort("arm", "days_since")
     if row is None or table["arm"].n_unique() < 2:
-        return View(name, title, "", table.clear(), "", _NONE_FOUND)
+        return View(name, title, "", table.clear(), "", _why_none(study))
     horizon = min(float(row["horizon_days"] or 180), float(table.group_by("arm").agg(pl.col("days_since").max()).select(pl.col("days_since").min()).item()))
     on_day = table.filter(pl.col("days_since") <= horizon).group_by("arm", maintain_order=True).last()
     parts = [f"{say_interval(part['share'], part['ci_low'], part['ci_high'])} of those {part['arm']}" for part in on_day.iter_rows(named=True)]
@@ -250,7 +257,7 @@ def beyond_threshold(
     row, people = _threshold(study), read_study_table(study, "at_risk")
     if row is None or people.height < max(small, 1):
         few = f"Fewer than {small} customers are beyond the day and not onboarded." if people.height else "No customer is beyond the day and not onboarded."
-        return View(name, title, "", pl.DataFrame(schema={"since": pl.String}), "", _NONE_FOUND if row is None else few)
+        return View(name, title, "", pl.DataFrame(schema={"since": pl.String}), "", _why_none(study) if row is None else few)
     counts = people.group_by(since=_since(pl.col("days_beyond"))).agg(pl.len().cast(pl.Int64).alias("customers"), pl.col(_RISK).mean())
     every = pl.DataFrame({"since": [label for _, label in _SINCE]}).join(counts, on="since", how="left", maintain_order="left").with_columns(pl.col("customers").fill_null(0))
     table = hide_small_groups(every, small, _RISK).with_columns(share=pl.col("customers") / people.height).select("since", "customers", "share", *_RISK, "hidden")

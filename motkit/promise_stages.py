@@ -14,6 +14,7 @@ import polars.selectors as cs
 
 from .broken_promises import COST, cost_of_breaking
 from .errors import DesignError, MotkitError, StatisticalWarning
+from .loyalty_stages import note_tie
 from .promise_outcomes import promise_cases
 from .promise_register import Promise, Promises, read_promises
 from .promises import attainment, waiting_times
@@ -196,7 +197,9 @@ _QUARTER = ("quarter", "n", "events", "day", "ci_low", "ci_high", "hazard_ratio"
 
 
 def _make_quarters(bench: Bench) -> Tables:
-    """The threshold of each quarter of sign-ups, and whether it has moved. Raises `DesignError` for a single quarter."""
+    """The threshold of each quarter of sign-ups, and whether it has moved.
+
+    Raises `DesignError` for a single quarter, and where late customers leave by definition."""
     if "onboarding" not in bench.tables():
         raise DesignError("threshold_quarters", "there is no onboarding table", "Mend [onboarding] in the settings first.")
     chosen, study = bench.settings.onboarding, bench.settings.study
@@ -204,6 +207,7 @@ def _make_quarters(bench: Bench) -> Tables:
     starts = bench.events if marks is None else bench.events.filter(pl.col("event").is_in(marks))
     first = starts.group_by("customer_id").agg(started=pl.col("timestamp").min())
     table = bench.scan("onboarding").join(first, on="customer_id").sort("customer_id").collect()
+    note_tie(table, chosen, study.min_cell)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StatisticalWarning)
         found = watch_thresholds(table, strata=list(chosen.strata or chosen.by), seed=study.seed, confidence=study.confidence)

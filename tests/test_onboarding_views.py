@@ -1,11 +1,14 @@
 """The views of the threshold: they say what the study's tables say, and nothing about few people."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
+from light_study import run_stages
 from made_study import MadeStudy
 
+import motkit
 from motkit import engagement_views, onboarding_plots, onboarding_views
 from motkit.engagement_page import ENGAGEMENT_PAGE
 from motkit.onboarding_page import ONBOARDING_PAGE
@@ -127,3 +130,12 @@ def test_points_of_a_level_are_means_and_a_small_level_is_hidden(study: Study) -
     table = engagement_views.points_by_level(_with(study, engagement=few)).table
     assert table.filter(pl.col("level") == "high")["points"].null_count() == 3
     assert table.filter(pl.col("hidden") != "")["level"].n_unique() == 2
+
+
+def test_where_late_customers_leave_by_definition_no_day_is_looked_for_and_the_page_says_why(tmp_path: Path) -> None:
+    made = motkit.simulate_customers(n=200, seed=4, days=150)
+    bare = run_stages({"onboarding", "threshold", "threshold_quarters"}, motkit.read_settings(), made.events, tmp_path / "silence")
+    assert set(bare.problems) == {"threshold", "threshold_quarters"}
+    told = onboarding_views.threshold_days(bare).empty
+    assert told.startswith("No day was looked for. Leaving is 30 days of silence, and ")
+    assert "[onboarding] churn" in told

@@ -8,7 +8,7 @@ __all__ = ['Part', 'as_it_is', 'Job', 'add_ids', 'merge_parts']
 # %% ../nbs/65_study/631_jobs.ipynb #0fa311a6
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Union
+from typing import Any
 
 import polars as pl
 
@@ -32,7 +32,7 @@ class Job:
     part: Part  # rows of whole customers, by customer and time, to rows or cells
     keys: tuple[str, ...] | None = None  # what cells are added up by, () for one cell; None: rows, put below each other
     order: tuple[str, ...] = ()  # columns by which rows are sorted in the end
-    finish: Callable[[pl.DataFrame], Union[pl.DataFrame, "Job"]] = as_it_is  # of all parts together; or a second job
+    finish: Callable[[pl.DataFrame], Any] = as_it_is  # of all parts together: the answer, or a second job to ask
 
     @property
     def named(self) -> bool:

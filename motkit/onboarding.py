@@ -136,18 +136,29 @@ def refuse_later_columns(
 # %% ../nbs/30_loyalty/32_onboarding.ipynb #221e6349
 _FILLED_LATER = 0.05  # share of customers; above it a column is refused
 
+def _marks(column: str) -> tuple[str, str]:
+    """The names of the marks of a column: filled later, and changed later."""
+    return f"_filled_{column}", f"_changed_{column}"
 
+
+def _mark_later(column: str) -> tuple[pl.Expr, pl.Expr]:
+    """Whether a column was empty at the start and filled later, and whether it changed."""
+    here, low, high = pl.col(column), pl.col(f"_min_{column}"), pl.col(f"_max_{column}")
+    filled, changed = here.is_null() & low.is_not_null(), ((low != here) | (high != here)).fill_null(False)
+    return tuple(mark.alias(name) for mark, name in zip((filled, changed), _marks(column), strict=True))  # type: ignore[return-value]
+
+# %% ../nbs/30_loyalty/32_onboarding.ipynb #dfa8ff17
 def _known_at_start(
     events: pl.LazyFrame,  # columns of `EVENTS` and of `by`
     people: pl.DataFrame,  # `customer_id, start`
     start: tuple[str, ...],  # events that start the clock; () for any event
     starts: pl.DataFrame | None,  # starts that are known from elsewhere, perhaps with some of `by`
     by: tuple[str, ...],
-) -> tuple[pl.DataFrame, dict[str, tuple[int, int]]]:  # `customer_id` and `by`; column -> customers filled later, changed
-    """Read the columns of `by` as they were at the start (null where unknown), and count what came later."""
+) -> pl.DataFrame:  # `customer_id` and `_by_` each column; of columns of the log also whether it was filled or changed later
+    """Read the columns of `by` as they were at the start (null where unknown), and mark what came later."""
     for table in (events, *(() if starts is None else (starts,))):
         refuse_later_columns(table, by, "onboarding_table")
-    own, later = people.select("customer_id", _start="start"), {}
+    own, marks = people.select("customer_id", _start="start"), []
     given = [column for column in by if starts is not None and column in starts.columns]
     logged = [column for column in by if column not in given]
     if starts is not None and given:
@@ -160,14 +171,18 @@ def _known_at_start(
         after = [pl.col(column).filter(~at).min().alias(f"_min_{column}") for column in logged]
         after += [pl.col(column).filter(~at).max().alias(f"_max_{column}") for column in logged]
         found = rows.group_by("customer_id").agg(*first, *after).collect()
-        for column in logged:
-            here, low, high = pl.col(column), pl.col(f"_min_{column}"), pl.col(f"_max_{column}")
-            filled, changed = here.is_null() & low.is_not_null(), (low != here) | (high != here)
-            later[column] = found.select(filled.sum(), changed.fill_null(False).sum()).row(0)
-        own = own.join(found.select("customer_id", *logged), on="customer_id", how="left")
-    return own.select("customer_id", *by), later
+        marks = [name for column in logged for name in _marks(column)]
+        found = found.with_columns(mark for column in logged for mark in _mark_later(column))
+        own = own.join(found.select("customer_id", *logged, *marks), on="customer_id", how="left")
+    return own.select("customer_id", *(pl.col(column).alias(f"_by_{column}") for column in by), *marks)
 
 # %% ../nbs/30_loyalty/32_onboarding.ipynb #2a829f95
+def _count_later(people: pl.DataFrame, by: tuple[str, ...]) -> dict[str, tuple[int, int]]:
+    """Column of the log -> customers for whom it was filled later, and changed."""
+    logged = [column for column in by if _marks(column)[0] in people.columns]
+    return {column: people.select(pl.col(_marks(column)).sum()).row(0) for column in logged}
+
+
 def _judge_columns(later: dict[str, tuple[int, int]], customers: int) -> list[str]:
     """Refuse columns that were filled later, and note those that changed. Raises `DesignError`."""
     faults = [
@@ -301,14 +316,14 @@ def _notes(people: pl.DataFrame, window: _Window) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _as_result(people: pl.DataFrame, known: pl.DataFrame, as_of: datetime, window: _Window, notes: list[str]) -> OnboardingTable:
+def _as_result(people: pl.DataFrame, by: tuple[str, ...], as_of: datetime, window: _Window) -> OnboardingTable:
     """Part those who are kept from those who are left out, and count both."""
-    kept = people.filter(pl.col("reason").is_null()).select(pl.col(name).cast(kind) for name, kind in ONBOARDING.items())
+    notes = _judge_columns(_count_later(people, by), people.height)
+    kept = people.filter(pl.col("reason").is_null()).select(*(pl.col(name).cast(kind) for name, kind in ONBOARDING.items()), *(pl.col(f"_by_{column}").alias(column) for column in by))
     counts = people.group_by("reason").agg(customers=pl.len().cast(pl.Int64))
     left_out = pl.DataFrame({"reason": LEFT_OUT}).join(counts, on="reason", how="left", maintain_order="left")
-    table = kept.join(known, on="customer_id", how="left").sort("customer_id")
     left_out = left_out.with_columns(pl.col("customers").fill_null(0))
-    return OnboardingTable(table, left_out, people.height, (*_notes(people, window), *notes), as_of)
+    return OnboardingTable(kept.sort("customer_id"), left_out, people.height, (*_notes(people, window), *notes), as_of)
 
 # %% ../nbs/30_loyalty/32_onboarding.ipynb #7e7e6e99
 def _read_start(start: "str | Sequence[str] | _Rows | None") -> tuple[tuple[str, ...], pl.DataFrame | None]:
@@ -347,6 +362,51 @@ def _add_onboarded_before(people: pl.DataFrame, starts: pl.DataFrame | None, win
     earliest = pl.min_horizontal(pl.col("milestone"), known)
     return people.join(given, on="customer_id", how="left").with_columns(milestone=earliest).drop("onboarded_at")
 
+# %% ../nbs/30_loyalty/32_onboarding.ipynb #62e12c94
+@dataclass(frozen=True)
+class _Design:
+    """The question of an onboarding table, read."""
+
+    start: tuple[str, ...]
+    starts: pl.DataFrame | None
+    named: dict[str, tuple[str, ...]]  # 'milestone', 'churn' and 'gone' with their events
+    churn_after_days: float | None
+    by: tuple[str, ...]
+    end: datetime
+    enter_at_milestone: bool
+    gap_minutes: float
+
+    def check(self, has: Sequence[str]) -> None:
+        """Raise `DesignError` for a question that cannot be answered with these columns, `SettingError` for a number."""
+        columns = [*has, *(self.starts.columns if self.starts is not None else [])]
+        named = {**self.named, "start": self.start, "lost": self.named["gone"]}
+        if faults := _design_faults(named, self.churn_after_days, self.by, columns):
+            raise DesignError("onboarding_table", faults, "Name a start, another milestone, and `churn=` or `churn_after_days=`.")
+        if self.churn_after_days is not None and not 0 < self.churn_after_days < float("inf"):
+            raise SettingError("churn_after_days", f"it is {self.churn_after_days}, needs a number above 0", "Type `churn_after_days=30`.")
+
+
+def _read_design(
+    start: "str | Sequence[str] | _Rows | None", milestone: _Names, churn: _Names, churn_after_days: float | None, by: _Names, lost: _Names,
+    as_of: datetime | date, enter_at_milestone: bool = True, gap_minutes: float = 30.0,
+) -> _Design:  # fmt: skip
+    """Read what `onboarding_table` was asked."""
+    names, starts = _read_start(start)
+    named = {"milestone": _as_names(milestone), "churn": _as_names(churn), "gone": _as_names(lost)}
+    return _Design(names, starts, named, churn_after_days, _as_names(by), as_instant(as_of), enter_at_milestone, gap_minutes)
+
+# %% ../nbs/30_loyalty/32_onboarding.ipynb #a6596ad6
+def _follow_people(events: pl.LazyFrame, design: _Design, window: _Window) -> pl.DataFrame:
+    """One row a customer: instants, days, `reason` (null: kept), the columns of `by` and whether they came later."""
+    log, starts, named = events.select(*EVENTS), design.starts, design.named
+    people = _find_instants(log, design.start, starts, named, window.end)
+    if not named["milestone"]:
+        second = _pieces(log, people, design.gap_minutes, window.end).select("customer_id", milestone="second")
+        people = people.drop("milestone").join(second, on="customer_id", how="left")
+    people = _add_onboarded_before(_add_silence(log, people, design.churn_after_days, window), starts, window)
+    people = _reckon_days(people, window, starts is not None and "onboarded_at" in starts.columns, design.enter_at_milestone)
+    return people.join(_known_at_start(events, people, design.start, starts, design.by), on="customer_id", how="left")
+
 # %% ../nbs/30_loyalty/32_onboarding.ipynb #64c1eaed
 def onboarding_table(
     events: pl.DataFrame | pl.LazyFrame,  # one row per event, columns of `EVENTS`; any order
@@ -367,25 +427,11 @@ def onboarding_table(
     A table of starts has `customer_id, timestamp`, and may have `onboarded_at` and columns of `by`.
     Raises `DesignError` for a design or a column of `by` that looks into the future, `SchemaError`, `SettingError`.
     """
-    names, starts = _read_start(start)
-    columns, named = _as_names(by), {"milestone": _as_names(milestone), "churn": _as_names(churn), "gone": _as_names(lost)}
+    design = _read_design(start, milestone, churn, churn_after_days, by, lost, as_of, enter_at_milestone, gap_minutes)
     check_table(events, EVENTS, "events")
-    has = events.collect_schema().names() + (starts.columns if starts is not None else [])
-    if faults := _design_faults({**named, "start": names, "lost": named["gone"]}, churn_after_days, columns, has):
-        raise DesignError("onboarding_table", faults, "Name a start, another milestone, and `churn=` or `churn_after_days=`.")
-    if churn_after_days is not None and not 0 < churn_after_days < float("inf"):
-        raise SettingError("churn_after_days", f"it is {churn_after_days}, needs a number above 0", "Type `churn_after_days=30`.")
-    end = as_instant(as_of)
-    log = events.lazy().select(*EVENTS)
-    window = _read_window(log, end, observed_from)
-    people = _find_instants(log, names, starts, named, window.end)
-    if not named["milestone"]:
-        second = _pieces(log, people, gap_minutes, window.end).select("customer_id", milestone="second")
-        people = people.drop("milestone").join(second, on="customer_id", how="left")
-    people = _add_onboarded_before(_add_silence(log, people, churn_after_days, window), starts, window)
-    people = _reckon_days(people, window, starts is not None and "onboarded_at" in starts.columns, enter_at_milestone)
-    known, later = _known_at_start(events.lazy(), people, names, starts, columns)
-    return _as_result(people, known, end, window, _judge_columns(later, people.height))
+    design.check(events.collect_schema().names())
+    window = _read_window(events.lazy(), design.end, observed_from)
+    return _as_result(_follow_people(events.lazy(), design, window), design.by, design.end, window)
 
 # %% ../nbs/30_loyalty/32_onboarding.ipynb #59a5ed3e
 _RESTS_ON = {"customers": "n", "follow_up_median_days": "follow_up_median_days", "follow_up_max_days": "follow_up_max_days"}

@@ -95,10 +95,9 @@ def _is_at_most(promise: Promise) -> bool:
     return promise.metric in ("count", "rate") and promise.at_most is not None
 
 # %% ../nbs/40_moments/422_promise_outcomes.ipynb #bbef97bd
-def _check_log(log: pl.LazyFrame, promise: Promise, by: Sequence[str]) -> list[str]:
-    """Raise what makes the promise impossible to find in this log; give its events."""
+def _check_columns(has: pl.Schema, promise: Promise, by: Sequence[str]) -> None:
+    """Raise `SchemaError` for columns that the promise needs and the log lacks, or that cannot be split by."""
     needed = [*promise.key, *by, *([promise.due] if promise.due else []), *([promise.value] if promise.metric == "value" else [])]
-    has = log.collect_schema()
     if missing := [column for column in dict.fromkeys(needed) if column not in has]:
         raise SchemaError(f"events of promise '{promise.name}'", f"missing {missing}", f"The log has {has.names()}.")
     if promise.due and has[promise.due] != pl.Date and not isinstance(has[promise.due], pl.Datetime):
@@ -106,14 +105,16 @@ def _check_log(log: pl.LazyFrame, promise: Promise, by: Sequence[str]) -> list[s
     clash = sorted(set(by) & {"promise", "week", "n", "kept", "ci_low", "ci_high", "still_open", *CASES})
     if clash:
         raise SchemaError(f"promise '{promise.name}'", f"{clash} cannot be split by", "Rename the column first.")
-    known = log.select(pl.col("event").cast(pl.String).unique()).collect().to_series().sort().to_list()
+
+
+def _check_names(known: Sequence[str], promise: Promise) -> None:
+    """Raise `DesignError` if no event of the log makes the promise; warn if none keeps it."""
     if known and not set(promise.made_by) & set(known):
         near = [name for event in promise.made_by for name in difflib.get_close_matches(event, known, 3)]
         fault = f"no event is called {' or '.join(map(repr, promise.made_by))}" + (f" (near: {', '.join(near)})" if near else "")
         raise DesignError(f"promise '{promise.name}'", fault, f"The log has the events {', '.join(known[:30])}{', ...' if len(known) > 30 else ''}.")
     if known and promise.kept_by and not set(promise.kept_by) & set(known):
         warnings.warn(f"{promise.name}: no event in the log is called {' or '.join(promise.kept_by)}", PromiseWarning, stacklevel=4)
-    return known
 
 # %% ../nbs/40_moments/422_promise_outcomes.ipynb #86ba079c
 def _made_rows(log: pl.LazyFrame, promise: Promise, by: Sequence[str], end_us: int) -> pl.DataFrame:
@@ -131,11 +132,18 @@ def _made_rows(log: pl.LazyFrame, promise: Promise, by: Sequence[str], end_us: i
         "were due before they were made": pl.col("_due") < pl.col("_made"),
         "have no value": pl.col("_own").is_null() if at_once else pl.lit(False),
     }
-    for reason, fault in faults.items():
-        if bad := rows.select(fault.fill_null(False).sum()).item() if rows.height else 0:
-            warnings.warn(f"{promise.name}: {bad} of {rows.height} cases {reason} and are left out", PromiseWarning, stacklevel=4)
-            rows = rows.filter(~fault.fill_null(False))
-    return rows.with_row_index("_case").with_columns(_nth=_count_asked(promise))
+    fault = pl.coalesce(pl.when(test).then(pl.lit(reason)) for reason, test in faults.items())
+    return rows.with_row_index("_case").with_columns(_nth=_count_asked(promise), _fault=fault)
+
+
+def _tell_faults(rows: pl.DataFrame, promise: Promise) -> pl.DataFrame:
+    """Warn of cases that cannot be judged, and leave them out."""
+    left = rows.height
+    for reason in ("carry no key", "have no due time", "were due before they were made", "have no value"):
+        if bad := int((rows["_fault"] == reason).sum()):
+            warnings.warn(f"{promise.name}: {bad} of {left} cases {reason} and are left out", PromiseWarning, stacklevel=4)
+            left -= bad
+    return rows.filter(pl.col("_fault").is_null()).drop("_fault")
 
 # %% ../nbs/40_moments/422_promise_outcomes.ipynb #db7d9a4f
 def _find_ends(log: pl.LazyFrame, promise: Promise, made: pl.DataFrame) -> pl.DataFrame:
@@ -180,6 +188,15 @@ def _decide(found: pl.DataFrame, promise: Promise, end_us: int) -> pl.DataFrame:
     return decided.with_columns(share_used=share, cause=cause)
 
 # %% ../nbs/40_moments/422_promise_outcomes.ipynb #2ff2e190
+def _judge_made(log: pl.LazyFrame, promise: Promise, made: pl.DataFrame, end_us: int, by: Sequence[str]) -> pl.DataFrame:
+    """What became of cases that can be judged: columns of `CASES` and of `by`."""
+    seen = log.filter(pl.col("timestamp").to_physical() <= end_us)
+    cases = _decide(_find_ends(seen, promise, made), promise, end_us)
+    times = {name: pl.col(f"_{column}").cast(UTC) for name, column in (("made_at", "made"), ("due_at", "due"), ("ended_at", "end"))}
+    return cases.select(promise=pl.lit(promise.name), customer_id="customer_id", **times, outcome="outcome", share_used="share_used", cause="cause",
+                        **{name: pl.col(name) for name in by})  # fmt: skip
+
+
 def promise_cases(
     events: Log,  # columns of `EVENTS` and those the promise names, in any order; or a store
     promise: Promise,  # one of `motkit.read_promises`
@@ -193,11 +210,8 @@ def promise_cases(
     """
     log = events.add_ids(events.events).cast({"event": pl.String, "channel": pl.String}) if isinstance(events, Store) else events.lazy()
     check_table(log, {name: EVENTS[name] for name in ("customer_id", "timestamp", "event")}, "events")
-    _check_log(log, promise, by)
+    _check_columns(log.collect_schema(), promise, by)
+    _check_names(log.select(pl.col("event").cast(pl.String).unique()).collect().to_series().sort().to_list(), promise)
     end_us = log_end(events, as_of)
-    seen = log.filter(pl.col("timestamp").to_physical() <= end_us)
-    made = _made_rows(log, promise, by, end_us)
-    cases = _decide(_find_ends(seen, promise, made), promise, end_us)
-    times = {name: pl.col(f"_{column}").cast(UTC) for name, column in (("made_at", "made"), ("due_at", "due"), ("ended_at", "end"))}
-    return cases.select(promise=pl.lit(promise.name), customer_id="customer_id", **times, outcome="outcome", share_used="share_used", cause="cause",
-                        **{name: pl.col(name) for name in by})  # fmt: skip
+    made = _tell_faults(_made_rows(log, promise, by, end_us), promise)
+    return _judge_made(log, promise, made, end_us, by)

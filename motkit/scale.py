@@ -149,16 +149,16 @@ def _ask_frame(job: Job, frame: Any, rows_a_task: int, arrival: str | None, engi
         raise DesignError(job.name, "the log of the engine has no event", "Look at the table, and at what was filtered out of it.")
     return merge_parts(job, [found])
 
-# %% ../nbs/65_study/636_scale.ipynb #b825fd7a
+# %% ../nbs/65_study/636_scale.ipynb #939887d8
 def run(
-    job: Job,  # of `motkit.scale_jobs`
+    job: Job,  # of `motkit.scale_jobs` or `motkit.customer_jobs`
     source: Any,  # a `Store` or its folder; events as `EVENTS`: a frame or Parquet; or a Spark DataFrame of them
     on: Any = None,  # None: this machine, part by part; an executor with `map`, joblib's `Parallel`, or a Spark session
     *,
     rows_a_task: int = ROWS_A_TASK,  # events that a task should not exceed; a customer with more is a task
     arrival: str | None = None,  # of a Spark DataFrame: the column with the order of arrival, for rows that tie
     engine: Any = "streaming",  # of polars, for every task
-) -> pl.DataFrame:  # what the job tells of the whole log
+) -> Any:  # what the job tells of the whole log, mostly a frame
     """Ask a job of a log, group of customers by group, and put the answers together.
 
     A Spark DataFrame is asked where it is, in partitions of whole customers. Rows that tie are taken in the order of

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jobs_to_compare import JOBS
+from jobs_to_compare import JOBS, tables_of
 from polars.testing import assert_frame_equal
 
 from motkit.scale import run
@@ -49,8 +49,11 @@ def compare(checks: dict[str, Callable[[], None]]) -> dict[str, str]:
     return found
 
 
-def same(found: pl.DataFrame, whole: pl.DataFrame) -> None:
-    assert_frame_equal(found, whole, check_exact=False, rel_tol=1e-9, abs_tol=0.0)
+def same(found: Any, whole: Any) -> None:
+    """Equal tables: times and whole numbers exactly, other numbers to 1e-9."""
+    parts = tables_of(whole)
+    for name, table in tables_of(found).items():
+        assert_frame_equal(table, parts[name], check_exact=False, rel_tol=1e-9, abs_tol=0.0)
 
 
 def checks_of(spark: Any, folder: Path) -> dict[str, Callable[[], None]]:

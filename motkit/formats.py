@@ -19,13 +19,15 @@ import polars as pl
 
 from .adapters import Adapter, apply_adapter, flatten_with, recognise
 from .errors import SourceError
+from .matomo_tables import find_tables, open_matomo_tables
 from .more_adapters import AMPLITUDE, CLOUDEVENTS, KLAVIYO, MIXPANEL, OCEL, RETENTIONEERING, XDM, XES
 from .ocel import open_ocel
+from .ocel_tables import is_relational
 from .raw import RawTable, bare_suffix, find_files, read_chunks
 from .records import Record, as_rows, flatten_record, read_json, read_lines, read_xml, stage_rows
 from .sources import Part
 from .tables import open_table
-from .web_adapters import GA4, MATOMO, POSTHOG, RUDDERSTACK, SEGMENT, SEGMENT_WAREHOUSE, SNOWPLOW, WEBLOG
+from .web_adapters import GA4, MATOMO, MATOMO_TABLES, POSTHOG, RUDDERSTACK, SEGMENT, SEGMENT_WAREHOUSE, SNOWPLOW, WEBLOG
 from .weblogs import open_weblog
 from .xes import open_xes
 from .written import near_names
@@ -34,13 +36,13 @@ from .written import near_names
 ADAPTERS = {
     one.name: one
     for one in (
-        GA4, RUDDERSTACK, SEGMENT, SEGMENT_WAREHOUSE, SNOWPLOW, POSTHOG, AMPLITUDE, MIXPANEL, MATOMO, WEBLOG, KLAVIYO, XDM, CLOUDEVENTS, XES,
+        GA4, RUDDERSTACK, SEGMENT, SEGMENT_WAREHOUSE, SNOWPLOW, POSTHOG, AMPLITUDE, MIXPANEL, MATOMO, MATOMO_TABLES, WEBLOG, KLAVIYO, XDM, CLOUDEVENTS, XES,
         OCEL, RETENTIONEERING,
     )
 }  # fmt: skip
 PLAIN = ("auto", "csv", "parquet", "ndjson", "json", "arrow", "duckdb", "sqlite")
 _ENOUGH = 0.6  # of an adapter's marks
-_DOCUMENTS = ("xes", "ocel", "weblog")  # formats that are no tables
+_DOCUMENTS = ("xes", "ocel", "weblog", "matomo_tables")  # formats that are no tables
 
 # %% ../nbs/10_record/109_formats.ipynb #5d2b5039
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ def _columns_of(schema: pl.Schema) -> list[str]:
 def _find_kind(file: Path) -> str:
     """What a file is by its ending and its first bytes: json, xes, ocel, xml, weblog, snowplow or table."""
     suffix = bare_suffix(file)
+    if suffix in (".sqlite", ".sqlite3", ".db", ""):
+        return "ocel" if is_relational(file) else "table"
     if suffix in (".json", ".jsonl", ".ndjson", ".jsonocel"):
         return "json"
     if suffix in (".xes", ".xml", ".ocel", ".xmlocel"):
@@ -149,6 +153,8 @@ def _open_named(files: Sequence[Path], about: str, adapter: Adapter, kind: str, 
         return open_ocel(files, about, kind)
     if adapter.name == "weblog":
         return open_weblog(files, about)
+    if adapter.name == "matomo_tables":
+        return open_matomo_tables(files, about)
     if kind == "json":
         return _open_json(files, about, adapter)
     if kind == "xml":
@@ -161,10 +167,10 @@ def _open_named(files: Sequence[Path], about: str, adapter: Adapter, kind: str, 
 
 def _guess_file(file: Path, kind: str) -> Guess | None:
     """The format of a file that is no table."""
-    if kind in ("xes", "weblog", "snowplow"):
+    if kind in ("xes", "ocel", "weblog", "matomo_tables", "snowplow"):
         return Guess(ADAPTERS[kind], 1.0)
     records = list(islice(read_json(file) if kind == "json" else read_xml(file), 50))
-    if kind == "ocel" or any(isinstance(value, dict) and {"objectTypes", "eventTypes"} <= value.keys() for value, _, _ in records):
+    if any(isinstance(value, dict) and {"objectTypes", "eventTypes"} <= value.keys() for value, _, _ in records):
         return Guess(OCEL, 1.0)
     return _guess_records(records)
 
@@ -228,7 +234,8 @@ def open_known(
         raise SourceError(str(source)[:200] if isinstance(source, str | Path) else "the source", f"source_format = {part.format!r} is unknown", hint)
     files = _files_of(source)
     about = str(source) if isinstance(source, str | Path) else f"{len(files)} files" + (f" from {files[0]}" if files else "")
-    kind = _find_kind(files[0]) if files and files[0].stat().st_size else "table"
+    kind = _find_kind(files[0]) if files and files[0].stat().st_size and not (part.table or part.query) else "table"
+    kind = "matomo_tables" if part.format in ("auto", "matomo_tables") and find_tables(files) else kind
     told = bool(part.columns or part.expressions)
     guess = Guess(ADAPTERS[part.format], 1.0, True) if part.format in ADAPTERS else None
     if part.format == "auto" and kind != "table":
@@ -286,6 +293,7 @@ class FormatPage:
             ("time", f"{one.columns.get('timestamp', '')}; {unit}; {one.zone} where no zone is written"),
             ("duplicates", f"rows with the same {one.key_words or one.key}; the first stays" if one.key else "none: equal rows are events of their own" if one.repeats else "rows that are equal in every column"),
             ("late", late),
+            ("consents", "; ".join((*one.consents, *([f"all that {one.scopes} lists"] if one.scopes else []))) or "none are carried"),
             *(("trap", trap) for trap in one.traps),
         ]
 

@@ -125,6 +125,7 @@ XDM = Adapter(
     key="_id",
     mend=_mend_xdm,
     ids=("primary_id",),
+    consents=("consents.*.val",),
     traps=(
         "One event names several identities; the primary one is the customer, and each stands in a column `identity_<namespace>` for stitching.",
         "`_id` tells an event; `eventMergeId` binds several rows of one interaction together and does not.",
@@ -186,7 +187,7 @@ XES = Adapter(
 # %% ../nbs/10_record/1082_more_adapters.ipynb #245c2732
 OCEL = Adapter(
     name="ocel",
-    title="OCEL 2.0 object-centric event log (JSON or XML)",
+    title="OCEL 2.0 object-centric event log (JSON, XML or SQLite)",
     marks=("ocel:eid", "ocel:activity", "ocel:timestamp", "ocel:customer"),
     needs=("ocel:eid",),
     columns={

@@ -17,6 +17,7 @@ from xml.sax.saxutils import quoteattr
 import polars as pl
 
 from .errors import SchemaError, SourceError
+from .ocel_tables import is_relational, read_relational, write_relational
 from .raw import RawTable
 from .records import feed_parser, make_legible, make_parser, read_json, stage_rows
 from .schema import EVENTS, check_table
@@ -86,18 +87,23 @@ def _add_json_part(lists: Lists, part: Mapping[str, Any], kind: str) -> None:
     lists[related] += [(own, _text(one.get("objectId")), _text(one.get("qualifier"))) for one in _each(part.get("relationships"))]
 
 
+def _from_json(content: Mapping[str, Any]) -> Ocel:
+    """A log from what the JSON form holds."""
+    lists: Lists = {name: [] for name in _TABLES}
+    for kind in ("event", "object"):
+        for one in _each(content.get(f"{kind}Types")):
+            lists["attributes"] += [(kind, _text(one.get("name")), _text(each.get("name")), _text(each.get("type"))) for each in _each(one.get("attributes"))]
+        for one in _each(content.get(f"{kind}s")):
+            _add_json_part(lists, one, kind)
+    return _as_ocel(lists)
+
+
 def _read_json_log(file: Path) -> Ocel:
     """A log of the JSON form. Raises `SourceError` where the file is no whole log."""
     value, fault, _ = next(read_json(file), (None, "truncated file", ""))
     if fault or not isinstance(value, dict) or "events" not in value:
         raise SourceError(str(file), "is no whole OCEL 2.0 log in JSON (objectTypes, eventTypes, objects, events)", "Export it again.")
-    lists: Lists = {name: [] for name in _TABLES}
-    for kind in ("event", "object"):
-        for one in _each(value.get(f"{kind}Types")):
-            lists["attributes"] += [(kind, _text(one.get("name")), _text(each.get("name")), _text(each.get("type"))) for each in _each(one.get("attributes"))]
-        for one in _each(value.get(f"{kind}s")):
-            _add_json_part(lists, one, kind)
-    return _as_ocel(lists)
+    return _from_json(value)
 
 # %% ../nbs/10_record/106_ocel.ipynb #91f209dd
 class _XmlLog:
@@ -151,12 +157,14 @@ def _read_xml_log(file: Path) -> Ocel:
 
 
 def read_ocel(
-    path: str | Path,  # an OCEL 2.0 log in JSON or XML
+    path: str | Path,  # an OCEL 2.0 log in JSON, XML or SQLite
 ) -> Ocel:  # all of it, as tables
     """Read an object-centric log. Raises `SourceError` for a file that is none, and for XML with entities."""
     file = Path(path)
     if not file.is_file():
-        raise SourceError(str(file), "there is no such file", "Name an OCEL 2.0 log in JSON or XML.")
+        raise SourceError(str(file), "there is no such file", "Name an OCEL 2.0 log in JSON, XML or SQLite.")
+    if is_relational(file):
+        return _from_json(read_relational(file))
     with file.open("rb") as stream:
         start = stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
     return _read_xml_log(file) if start.startswith(b"<") else _read_json_log(file)
@@ -300,12 +308,12 @@ def _part_as_xml(one: Mapping[str, Any], of: str) -> str:
 # %% ../nbs/10_record/106_ocel.ipynb #9d49eb9a
 def write_ocel(
     log: Ocel | pl.DataFrame | pl.LazyFrame,  # an object-centric log, or a table of events with the columns of `EVENTS`
-    path: str | Path,  # the file to make: JSON, or XML if its name ends in .xml or .xmlocel
+    path: str | Path,  # the file to make: JSON, XML if its name ends in .xml or .xmlocel, SQLite if in .sqlite, .sqlite3 or .db
     objects: Mapping[str, str] | None = None,  # for events: columns of ids and their object types; None: customers, and sessions if there are any
 ) -> Path:  # the file
     """Write an OCEL 2.0 log. A log that was read comes back the same, and so do events.
 
-    Raises `SchemaError` for a missing or nested column.
+    Raises `SchemaError` for a missing or nested column, and for what SQLite cannot hold.
     """
     if not isinstance(log, Ocel):
         has = log.collect_schema()
@@ -313,6 +321,9 @@ def write_ocel(
         check_table(log, dict.fromkeys(chosen, pl.String()), "events", "Objects are columns of text ids.")
         log = _from_events(log, chosen)
     target, content = Path(path), _to_json(log)
+    if target.suffix in (".sqlite", ".sqlite3", ".db"):
+        write_relational(content, target)
+        return target
     with target.open("w", encoding="utf-8", newline="\n") as stream:
         if target.suffix in (".xml", ".xmlocel"):
             stream.writelines(_to_xml(content))

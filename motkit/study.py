@@ -26,6 +26,8 @@ from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 from tqdm import tqdm
 
+from .adapters import CONSENT
+from .consents import gather_consents
 from .counting import Summary
 from .erasures import ERASED, blank_erased, drop_erased, read_erasures
 from .errors import MotkitError, SettingError, SourceError, StudyError
@@ -304,7 +306,14 @@ def _read_ids(run: _Run) -> pl.DataFrame | None:
         raise SettingError("[identity] customer_key", fault, f"Name the key that their customer_id is a value of: one of {list(chosen.keys)}.")
     return run.scan("identity_ids").collect()
 
+# %% ../nbs/65_study/65_study.ipynb #df8b8152
+def _record_said(run: _Run, store: Store) -> None:
+    """Keep what the events themselves say about consent, where no table of consents is given."""
+    key, started = _hash_json([run.keys["record"], "consents of the log"]), time.perf_counter()
+    if any(name.startswith(CONSENT) for name in store.events.collect_schema()) and not run.take_over("consents", key):
+        run.keep("consents", key, {"consents": gather_consents(store.add_ids(store.events))}, started)
 
+# %% ../nbs/65_study/65_study.ipynb #8cf5490c
 def _record_beside(run: _Run, given: Mapping[str, Any]) -> None:
     """Keep the tables that came beside the log, by the customers that their ids became, and the roll-outs, which are of no customer."""
     asked = [name for name in BESIDE if given.get(name) is not None]
@@ -420,7 +429,7 @@ def run_study(
     progress: bool = True,  # whether to draw a progress bar
     *,
     profiles: Any = None,  # what is known of customers at their start: a frame or file with `customer_id`
-    consents: Any = None,  # what customers agreed to: `customer_id, purpose, channel, valid_from, valid_to, given, source`
+    consents: Any = None,  # what customers agreed to: `customer_id, purpose, channel, valid_from, valid_to, given, source`; None: what the log itself says
     contacts: Any = None,  # what they were sent: `customer_id, timestamp, status, channel, category, purpose, action_id`
     rollouts: Any = None,  # programmes that are rolled out: a ledger, its address or file, or a table (`motkit.rollout.gather_rollouts`)
     **reading: Any,  # passed on to `motkit.read_events`
@@ -438,6 +447,8 @@ def run_study(
             run = _Run(folder, settings, bar)
             bar.set_description("record")
             store = _record_log(run, log, _read_people(run, profiles))
+            if consents is None:
+                _record_said(run, store)
             _record_beside(run, {"profiles": profiles, "consents": consents, "contacts": contacts, "rollouts": rollouts})
             manifest = _compute(run, store, log.inputs(), log.describe())
             _write_manifest(folder, manifest)

@@ -1,10 +1,12 @@
 """Formats: every export reads, counts add up, what is broken is a row with its reason, and XES and OCEL come back the same."""
 
+import csv
 import gzip
 import json
 import random
 import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,23 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from light_study import run_stages
 
 import motkit
+from motkit import views
+from motkit.__main__ import main
+from motkit.consents import CONSENTS, gather_consents
 from motkit.errors import MotkitError, SchemaError, SourceError
 from motkit.events import EventLog, read_events
 from motkit.formats import ADAPTERS, describe_format, list_formats
 from motkit.ocel import read_ocel, write_ocel
+from motkit.overview_page import OVERVIEW_PAGE
+from motkit.page_shelf import Shelf
+from motkit.page_viewer import PageViewer, Visit
 from motkit.schema import EVENTS
 from motkit.settings import Settings
+from motkit.stages import STAGES
+from motkit.study import Study
 from motkit.xes import write_xes
 
 MOMENT = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
@@ -75,12 +86,34 @@ def test_every_sample_is_recognised_and_its_counts_add_up(name: str, real_data: 
     assert f"read as {ADAPTERS[title].title}: 100% of its marks are there, sure" in " ".join(log.summary.notes)
 
 
+def run_to_page(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *more: str) -> Study:
+    """What `motkit run` makes of a file, with the stages that make customers only, and the page that opens on it."""
+    monkeypatch.setattr("motkit.study.STAGES", tuple(stage for stage in STAGES if stage.name in ("sessions", "engagement", "customers")))
+    monkeypatch.setattr("sys.argv", ["motkit", "run", "--events", str(path), "--out", str(folder / "study"), "--quiet", *more])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr()
+    assert (ended.value.code, told.err) == (0, "")
+    study = motkit.open_study(folder / "study")
+    page = PageViewer(OVERVIEW_PAGE, Visit(Shelf(study)))
+    assert unescape(views.overview(study).sentence) in unescape(page.head.object)
+    assert study.table("log_notes")["note"][0] in told.out
+    return study
+
+
 @pytest.mark.data
 @pytest.mark.parametrize("name", [name for name, (_, _, events) in SAMPLES.items() if events])
-def test_every_sample_with_an_event_runs_to_a_study(name: str, real_data: Path, tmp_path: Path) -> None:
-    study = motkit.run_study(Settings(), real_data / "formats" / name, tmp_path / "study", progress=False)
+def test_every_sample_with_an_event_runs_from_the_command_to_the_page(name: str, real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    study = run_to_page(real_data / "formats" / name, tmp_path, monkeypatch, capsys)
     assert study.table("log_summary")["events"].item() == SAMPLES[name][2]
     assert study.table("customers").height > 0
+
+
+@pytest.mark.data
+def test_a_sample_runs_through_every_stage(real_data: Path, tmp_path: Path) -> None:
+    study = motkit.run_study(Settings(), real_data / "formats/snowplow/snowplow_web_events.csv", tmp_path / "study", progress=False)
+    assert study.table("log_summary")["events"].item() == 157
+    assert study.table("consents")["purpose"].n_unique() == 4
 
 
 @pytest.mark.data
@@ -144,7 +177,7 @@ def as_events(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
 @given(event_rows)
 def test_any_events_come_back_from_xes_and_from_ocel_as_they_were(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Any, ...]]) -> None:
     events, folder = as_events(rows), tmp_path_factory.mktemp("trip")
-    for path in (write_xes(events, folder / "a.xes"), write_ocel(events, folder / "a.json"), write_ocel(events, folder / "a.xmlocel")):
+    for path in (write_xes(events, folder / "a.xes"), write_ocel(events, folder / "a.json"), write_ocel(events, folder / "a.xmlocel"), write_ocel(events, folder / "a.sqlite")):
         again = check_counts(read_events(path)).events.collect()
         for column in events.columns:
             if column in again.columns or events[column].count():
@@ -168,7 +201,8 @@ def test_an_object_centric_log_with_several_items_counts_an_event_once(tmp_path:
     by_order = read_events(path, columns={"customer_id": "ocel:order"})
     assert by_order.events.collect()["customer_id"].to_list() == ["o1", "o1"]
     path.write_text(json.dumps(content | {"events": content["events"][:3]}))
-    assert read_ocel(write_ocel(read_ocel(path), tmp_path / "again.xml")).relations.equals(read_ocel(path).relations)
+    for name in ("again.xml", "again.sqlite"):
+        assert read_ocel(write_ocel(read_ocel(path), tmp_path / name)).relations.equals(read_ocel(path).relations)
 
 
 def message(**changes: Any) -> dict[str, Any]:
@@ -264,6 +298,124 @@ def test_a_record_of_each_format_gives_its_customer_time_channel_and_value(name:
         assert first["channel"] in ("web", "/shop", "unknown")
         assert f"read as {ADAPTERS[name].title}" in log.summary.notes[0]
         assert ("from the schema" in log.summary.notes[0]) == (not ADAPTERS[name].tried)
+
+
+def write_built(name: str, folder: Path) -> Path:
+    """An export of a format that is built from the schema, or has a form of its own."""
+    events = as_events([(f"c{n % 3}", n, "look", "web", 1.0, None, n, None) for n in range(6)])
+    if name in RECORDS:
+        return write_lines(folder / "a.jsonl", [RECORDS[name]])
+    if name.startswith("ocel"):
+        return write_ocel(events, folder / name)
+    if name == "retentioneering":
+        frame = events.select(user_id="customer_id", event="event", timestamp=pl.col("timestamp").dt.to_string("%Y-%m-%d %H:%M:%S.%6f"), event_type=pl.lit("raw"))
+        frame.write_csv(folder / "a.csv")
+        return folder / "a.csv"
+    return write_matomo_tables(folder)
+
+
+def write_matomo_tables(folder: Path) -> Path:
+    """Three tables as a database's export has them: binary ids, one name an id, the seconds of a page on the action after it."""
+    pl.DataFrame({"idvisit": [7, 8], "idvisitor": [b"\xab\x01\x02\x03\x04\x05\x06\x07", b"\x01" * 8], "user_id": ["ann", None], "referer_type": [2, 1]}).write_parquet(folder / "matomo_log_visit.parquet")
+    pl.DataFrame({"idaction": [1, 2, 3, 4, 5], "name": ["shop.org/a", "Basket", "cart", "add", "shop.org/b.pdf"], "type": [1, 4, 10, 11, 3]}).write_parquet(folder / "matomo_log_action.parquet")
+    actions = [
+        (1, 7, "2026-03-01 10:00:00", 1, 2, None, None, 0, None),
+        (3, 8, "2026-03-01 10:00:05", 5, None, None, None, 0, None),
+        (2, 7, "2026-03-01 10:00:20", 1, 2, 3, 4, 20, 9.5),
+    ]
+    names = ["idlink_va", "idvisit", "server_time", "idaction_url", "idaction_name", "idaction_event_category", "idaction_event_action", "time_spent_ref_action", "custom_float"]
+    pl.DataFrame(actions, schema=names, orient="row").write_parquet(folder / "matomo_log_link_visit_action.parquet")
+    return folder
+
+
+BUILT = (*RECORDS, "ocel.json", "ocel.xmlocel", "ocel.sqlite", "retentioneering", "matomo_tables")
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_every_other_format_runs_from_the_command_to_the_page(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    study, adapter = run_to_page(write_built(name, tmp_path), tmp_path, monkeypatch, capsys), ADAPTERS[name.partition(".")[0]]
+    note = study.table("log_notes")["note"][0]
+    assert f"read as {adapter.title}: 100% of its marks are there, sure" in note or name in ("xdm", "cloudevents", "klaviyo", "matomo", "posthog", "segment", "rudderstack", "amplitude")
+    assert ("not tried on real data" in note) == (not adapter.tried)
+    assert study.table("customers").height == (3 if name.startswith(("ocel", "ret")) else 2 if name == "matomo_tables" else 1)
+
+
+def test_every_format_runs_to_the_page_in_one_of_these_tests() -> None:
+    tried = {title for title, _, events in SAMPLES.values() if events} | {name.partition(".")[0] for name in BUILT}
+    assert tried == set(ADAPTERS)
+
+
+def test_matomos_tables_become_actions_with_names_and_the_seconds_spent_on_them(tmp_path: Path) -> None:
+    log = check_counts(read_events(write_matomo_tables(tmp_path)))
+    assert log.events.select("customer_id", "event", "channel", "duration_s", "value", "anonymous_id", "session_id").collect().rows() == [
+        ("ann", "action", "search", 20.0, None, "ab01020304050607", "7"),
+        ("ann", "cart.add", "search", None, 9.5, "ab01020304050607", "7"),
+        ("0101010101010101", "download", "direct", None, None, "0101010101010101", "8"),
+    ]
+    (tmp_path / "matomo_log_action.parquet").unlink()
+    with pytest.raises(SourceError, match="there is no log_action"):
+        read_events(tmp_path / "matomo_log_link_visit_action.parquet")
+
+
+def test_consents_that_a_format_carries_become_intervals_of_the_study(tmp_path: Path) -> None:
+    def at(day: int) -> str:
+        return f"2026-03-0{day}T10:00:00Z"
+
+    def segment(day: int, ads: bool) -> dict[str, Any]:
+        return message(messageId=f"m{day}", timestamp=at(day), context={"consent": {"categoryPreferences": {"Ads": ads}}})
+
+    def ga4(day: int, ads: str) -> dict[str, Any]:
+        micros = str(1_772_359_200_000_000 + (day - 1) * 86_400_000_000)
+        return {"event_timestamp": micros, "event_name": "look", "user_pseudo_id": "ann", "event_bundle_sequence_id": str(day), "event_params": [], "stream_id": "s", "platform": "WEB", "privacy_info": {"ads_storage": ads, "analytics_storage": "Unset"}}
+
+    def rudder(day: int, listed: list[str]) -> dict[str, Any]:
+        return RUDDER | {"messageId": f"m{day}", "timestamp": at(day), "originalTimestamp": at(day), "context": {"consentManagement": {"allowedConsentIds": listed}}}
+
+    def warehouse(day: int, ads: bool) -> dict[str, Any]:
+        return {"id": f"m{day}", "anonymous_id": "d", "user_id": "ann", "received_at": at(day), "sent_at": at(day), "timestamp": at(day), "original_timestamp": at(day), "event": "look", "context_ip": "1.2.3.4", "context_consent_category_preferences_ads": ads}
+
+    def xdm(day: int, ads: str) -> dict[str, Any]:
+        return XDM | {"_id": f"x{day}", "timestamp": at(day), "consents": {"Ads": {"val": ads}}}
+
+    said = {
+        "segment": [segment(1, True), segment(2, True), segment(3, False)],
+        "ga4": [ga4(1, "Yes"), ga4(2, "Unset"), ga4(3, "No")],
+        "rudderstack": [rudder(1, ["ads"]), rudder(2, ["ads"]), rudder(3, [])],
+        "segment_warehouse": [warehouse(1, True), warehouse(2, True), warehouse(3, False)],
+        "xdm": [xdm(1, "y"), xdm(2, "u"), xdm(3, "n")],
+    }
+    for name, records in said.items():
+        study = run_stages({"sessions"}, Settings(), read_events(write_lines(tmp_path / f"{name}.jsonl", records)), tmp_path / name)
+        consents = study.table("consents")
+        days = [(row["valid_from"].day, row["valid_to"].day if row["valid_to"] else None, row["given"]) for row in consents.iter_rows(named=True)]
+        assert days == [(1, 3, True), (3, None, False)], name
+        assert set(consents["purpose"].str.to_lowercase()) <= {"ads", "ads_storage"}
+        assert "name" not in study.problems
+        again = run_stages({"sessions"}, Settings(), read_events(tmp_path / f"{name}.jsonl"), tmp_path / name)
+        assert again.manifest["stages"]["consents"]["reused"]
+    given = pl.DataFrame({"customer_id": ["ann"], "purpose": ["mail"], "channel": [None], "valid_from": [MOMENT], "valid_to": [None], "given": [True], "source": ["a form"]}, schema=CONSENTS)
+    told = run_stages({"sessions"}, Settings(), read_events(tmp_path / "segment.jsonl"), tmp_path / "segment", consents=given)
+    assert told.table("consents")["source"].to_list() == ["a form"]
+
+
+@pytest.mark.data
+def test_consents_of_real_events_are_those_of_a_plain_loop(real_data: Path) -> None:
+    path = real_data / "formats/snowplow/snowplow_web_events.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    field = next(name for name in rows[0] if "consent_preferences" in name)
+    said = {(row["user_id"], row["derived_tstamp"]): json.loads(row[field])[0]["consent_scopes"] for row in rows if row[field]}
+    purposes = sorted({one for listed in said.values() for one in listed})
+    expected: dict[tuple[str, str], list[tuple[datetime, bool]]] = {}
+    for (who, when), listed in sorted(said.items(), key=lambda item: item[0][1]):
+        for purpose in purposes:
+            held = expected.setdefault((who, purpose), [])
+            if not held or held[-1][1] != (purpose in listed):
+                held.append((datetime.fromisoformat(when).replace(tzinfo=UTC), purpose in listed))
+    consents = gather_consents(read_events(path).events)
+    found = {key: list(zip(part["valid_from"], part["given"], strict=True)) for key, part in consents.partition_by("customer_id", "purpose", as_dict=True).items()}
+    assert found == expected
+    assert len(found) == 4
 
 
 def test_the_last_page_of_a_visit_has_no_measured_time(tmp_path: Path) -> None:
@@ -363,7 +515,7 @@ def test_each_format_has_a_page_and_a_wrong_name_is_told() -> None:
         assert page.mapping.height == len(ADAPTERS[name].columns)
         assert all(trap in str(page) for trap in ADAPTERS[name].traps)
         assert "<table>" in page._repr_html_()
-    assert set(table.filter(tried_on="from the schema, not tried on real data")["format"]) == {"rudderstack", "xdm", "cloudevents", "ocel"}
+    assert set(table.filter(tried_on="from the schema, not tried on real data")["format"]) == {"rudderstack", "xdm", "cloudevents", "ocel", "matomo_tables"}
     with pytest.raises(SourceError, match="Formats are ga4"):
         describe_format("ga5")
     with pytest.raises(SourceError, match="those of systems are ga4"):

@@ -183,9 +183,10 @@ def validate(
     personas: Annotated[bool, typer.Option("--personas", help="Try personas in place of the threshold search.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Try promises and charts in place of the threshold search.")] = False,
     moments: Annotated[bool, typer.Option("--moments", help="Try the search for moments in place of the threshold search; 60 cohorts do.")] = False,
+    tests: Annotated[bool, typer.Option("--tests", help="Try comparisons of arms in place of the threshold search; 10000 made-up tests tell 5% well.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Try the threshold search, or personas, moments, or promises and charts, where the truth is known.
+    """Try the threshold search, or personas, moments, tests, or promises and charts, where the truth is known.
 
     Prints what it reaches beside its bars."""
     if personas:
@@ -196,6 +197,9 @@ def validate(
         return
     if moments:
         _validate_moments(replicates, out, quiet)
+        return
+    if tests:
+        _validate_tests(replicates, out, quiet)
         return
     from motkit.validation import run_validation
 
@@ -226,6 +230,17 @@ def _validate_moments(replicates: int, out: Path | None, quiet: bool) -> None:
     if out:
         made = f"Made by `motkit validate --moments --replicates {replicates} --out {out}` with motkit {version('motkit')}."
         out.write_text(f"# Validation of moments\n\n{made}\n\n{_as_text(table, 'ASCII_MARKDOWN')}\n", encoding="utf-8")
+
+
+def _validate_tests(replicates: int, out: Path | None, quiet: bool) -> None:
+    """Print how often tests about nothing find something, how often intervals hold, and whether power is as planned, beside the bars."""
+    from motkit.experiment_validation import validate_tests
+
+    table = validate_tests(replicates, progress=not quiet)
+    typer.echo(_as_text(table))
+    if out:
+        made = f"Made by `motkit validate --tests --replicates {replicates} --out {out}` with motkit {version('motkit')}."
+        out.write_text(f"# Validation of tests\n\n{made}\n\n{_as_text(table, 'ASCII_MARKDOWN')}\n", encoding="utf-8")
 
 
 def _validate_watch(replicates: int, out: Path | None) -> None:

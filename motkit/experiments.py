@@ -76,6 +76,12 @@ def _fisher(row: Mapping[str, Any], base: Mapping[str, Any]) -> float | None:
     return float(fisher_exact(table).pvalue)
 
 
+def _freedom(row: Mapping[str, Any], base: Mapping[str, Any]) -> float:
+    """Degrees of freedom of a difference. Source: Welch 1947, over clusters where chance dealt them."""
+    both = sum(one["variance"] ** 2 / max(one["clusters"] - 1, 1) for one in (row, base))
+    return float((row["variance"] + base["variance"]) ** 2 / both)
+
+
 def _p_value(row: Mapping[str, Any], base: Mapping[str, Any], plan: _Plan) -> tuple[float, float]:
     """The p-value of a difference and how many standard errors its interval reaches."""
     error, gap = math.sqrt(row["variance"] + base["variance"]), row["mean"] - base["mean"]
@@ -86,8 +92,8 @@ def _p_value(row: Mapping[str, Any], base: Mapping[str, Any], plan: _Plan) -> tu
         error = math.sqrt(pooled * (1 - pooled) * (1 / row["n"] + 1 / base["n"]))
     if error == 0:
         return (1.0 if gap == 0 else 0.0), plan.z
-    if plan.kind == "mean":
-        freedom = (row["variance"] + base["variance"]) ** 2 / (row["variance"] ** 2 / max(row["clusters"] - 1, 1) + base["variance"] ** 2 / max(base["clusters"] - 1, 1))
+    if plan.kind == "mean" or row["clusters"] < row["n"] or base["clusters"] < base["n"]:
+        freedom = _freedom(row, base)
         reach = plan.z_limit or float(stdtrit(freedom, (1 + plan.confidence) / 2))
         return float(2 * stdtr(freedom, -abs(gap) / error)), reach
     return float(2 * ndtr(-abs(gap) / error)), plan.z
@@ -257,7 +263,7 @@ def _find_notes(rows: list[dict[str, Any]], kind: str, clusters: int | None) -> 
     if kind in ("rate", "count") and (few := [row for row in rows if row["n"] * min(row["value"], 1 - row["value"] if kind == "rate" else row["value"]) < 20]):
         notes.append(f"fewer than 20 outcomes in {', '.join(sorted({row['arm'] for row in few}))}; the interval is rough")
     if clusters is not None and clusters < 30:
-        notes.append(f"only {clusters} clusters in the smallest arm; the interval is too narrow")
+        notes.append(f"only {clusters} clusters in the smallest arm; the interval is rough")
     return notes
 
 # %% ../nbs/60_measure/603_experiments.ipynb #a34408e3

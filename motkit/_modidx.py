@@ -1377,6 +1377,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'motkit.explorer.slide': ('70_show/explorer.html#slide', 'motkit/explorer.py'),
                                  'motkit.explorer.slide_over': ('70_show/explorer.html#slide_over', 'motkit/explorer.py'),
                                  'motkit.explorer.tick': ('70_show/explorer.html#tick', 'motkit/explorer.py'),
+                                 'motkit.explorer.tidy_number': ('70_show/explorer.html#tidy_number', 'motkit/explorer.py'),
                                  'motkit.explorer.write_call': ('70_show/explorer.html#write_call', 'motkit/explorer.py')},
             'motkit.explorers': { 'motkit.explorers._need': ('70_show/explorers.html#_need', 'motkit/explorers.py'),
                                   'motkit.explorers._remembering': ('70_show/explorers.html#_remembering', 'motkit/explorers.py'),

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -181,6 +182,8 @@ def test_a_wheel_holds_the_package_and_works_without_the_apps_extra(tmp_path: Pa
         capture_output=True,
     )
     wheel = next(tmp_path.glob("motkit-*.whl"))
+    written = subprocess.run(["git", "ls-files", "motkit"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    assert {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("motkit/")} == set(written)
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", tmp_path / "site", wheel], check=True, capture_output=True)
     blocked = ("panel", "panel_material_ui", "hvplot", "holoviews", "bokeh", "ipywidgets", "duckdb", "nbdev", "fastcore", "sqlalchemy", "pg8000", "fastapi", "uvicorn")
     code = (

@@ -14,13 +14,18 @@ pytest.importorskip("sphinx", reason="the site needs the extra `docs`")
 from builder.checks import Page, Site, serve, undocumented_names
 from builder.names import dictionary, meaning_in, schema_of
 from builder.notebooks import read_notebook
+from builder.pages import reports, tell_report
 from builder.prose import link_name, link_notebooks, plain_to_myst, unit_of
 from builder.public import modules_for_users, public_names
+from builder.raising import may_raise
 from builder.running import split_last
+from builder.seen import show_look
 from builder.tables import undescribed
 from builder.words import unknown_terms, unwanted_words
+from light_study import run_stages
 
 import motkit
+from motkit.onboarding_page import ONBOARDING_PAGE
 from motkit.schema import EVENTS, SESSIONS
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +58,31 @@ def test_every_link_between_guides_names_a_notebook_that_exists() -> None:
     for guide in (ROOT / "nbs" / "80_guides").glob("*.ipynb"):
         for target in re.findall(r"\]\((?!http)([^)\s]+\.ipynb)\)", guide.read_text(encoding="utf-8")):
             assert (guide.parent / target).exists(), f"{guide.name}: {target}"
+
+
+def test_every_link_of_the_pages_of_the_repository_leads_to_a_file() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "decisions").glob("*.md")):
+        for target in re.findall(r"\]\((?!http|#)([^)\s#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_measures_of_every_report_of_validation_are_explained() -> None:
+    for report in reports("Is it right?"):
+        told = tell_report(report.read_text(encoding="utf-8"))
+        assert re.match(r"\d+ of \d+ bars", told), report.name
+        assert told.count("\n: ") >= 2, report.name
+
+
+def test_what_a_function_may_raise_is_read_off_the_code_that_it_calls() -> None:
+    assert [kind.__name__ for kind in may_raise(motkit.find_threshold)][:2] == ["DesignError", "SchemaError"]
+    assert may_raise(motkit.survival.survival_at) == ()
+
+
+def test_a_view_of_the_pages_is_shown_with_the_code_that_the_page_gives(tmp_path: Path) -> None:
+    look = next(look for look in ONBOARDING_PAGE.looks if look.name == "onboarding_by_day")
+    shown = show_look(look, run_stages({"onboarding"}, motkit.read_settings(), motkit.simulate_customers(n=120, seed=1, days=150).events, tmp_path / "s"))
+    assert "onboarding_by_day(open_study(" in shown["code"]
+    assert [list(output) for output in shown["outputs"]] == [["text"], ["bokeh"]]
 
 
 def test_a_word_that_is_not_used_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,7 @@ def run(
     consents: Annotated[Path | None, typer.Option("--consents", help="What customers agreed to: Parquet or CSV.")] = None,
     contacts: Annotated[Path | None, typer.Option("--contacts", help="What customers were sent: Parquet or CSV.")] = None,
     rollouts: Annotated[str, typer.Option("--rollouts", help="Programmes that are rolled out: a ledger's file or address, or a .jsonl.")] = "",
+    on: Annotated[str, typer.Option("--on", help="Engine for what touches every event: spark://host:port, local[2] or sc://host:port.")] = "",
     out: Out = Path("study"),
     quiet: Quiet = False,
 ) -> None:
@@ -83,7 +84,7 @@ def run(
     secret = pseudonym_key.read_bytes().strip() if pseudonym_key else None
     given = source if events else None
     log = read_events(events or source, description=given, source_format=source_format, table=table, query=query, pseudonym_key=secret)
-    study = run_study(chosen, log, out, progress=not quiet, profiles=profiles, consents=consents, contacts=contacts, rollouts=rollouts or None)
+    study = run_study(chosen, log, out, progress=not quiet, profiles=profiles, consents=consents, contacts=contacts, rollouts=rollouts or None, on=on or None)
     typer.echo(f"{describe_log(study)}\n{study!r}")
     typer.echo(f"Look at it:  motkit serve {out}\nOne file:    motkit report {out}")
 

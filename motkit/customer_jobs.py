@@ -84,13 +84,15 @@ def onboarding_job(
     by: str | Sequence[str] | None = None,  # columns whose value at the start is carried along
     lost: str | Sequence[str] | None = None,  # events that end observation without churn
     beside: pl.DataFrame | None = None,  # `customer_id` and columns of `by` that the log lacks
+    has: Sequence[str] | None = None,  # columns of the log, to find a misspelt one; None does not ask
     visits: Visits = PLAIN_VISITS,
 ) -> Job:  # an `OnboardingTable`
     """Ask who became a customer for good and who left, as `onboarding_table` does. Raises `DesignError`, `SettingError`."""
     design = _read_design(start, milestone, churn, churn_after_days, by, lost, as_of)
-    design.check([*_EVENTS, *design.by])
-    window = _read_window(pl.LazyFrame({"timestamp": [as_instant(log_from)]}, schema={"timestamp": EVENTS["timestamp"]}), design.end, None)
     own = [] if beside is None else [name for name in beside.columns if name != "customer_id"]
+    design.check([*_EVENTS, *own, *(design.by if has is None else has)])
+    first = pl.LazyFrame({"timestamp": [as_instant(log_from)]}, schema={"timestamp": EVENTS["timestamp"]})
+    window = _read_window(first, design.end, None)
     columns = ("customer_id", *_EVENTS[1:], *(name for name in design.by if name not in (*_EVENTS, *own)))
     part = partial(_people, visits, beside, design, window)
     return Job("onboarding", columns, part, order=("customer_id",), finish=partial(_account, design, window))

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from .advocates import find_advocates
-from .engagement import score_engagement
+from .customer_jobs import scores_job
 from .engagement_model import EngagementModel, fit_engagement
 from .errors import StatisticalWarning
 from .index_sensitivity import score_sensitivity
@@ -80,7 +80,7 @@ def _best_score(index: pl.DataFrame, bench: Bench) -> pl.DataFrame:
 def _make_engagement(bench: Bench) -> Tables:
     """The score of every customer, how the scores spread, and what other weights would change."""
     chosen = bench.settings.engagement
-    index = score_engagement(bench.events, bench.as_of, chosen.half_life_days, purchase=chosen.purchase)
+    index = bench.ask(scores_job(bench.as_of, chosen.half_life_days, bench.visits, purchase=chosen.purchase))
     scores = _best_score(index, bench)
     low = (pl.col("score") / BIN_WIDTH).floor().clip(0, 100 / BIN_WIDTH - 1) * BIN_WIDTH
     bins = scores.group_by(low=low).agg(high=low.first() + BIN_WIDTH, customers=pl.len()).sort("low")

@@ -10,17 +10,16 @@ import warnings
 
 import polars as pl
 
-from .cohorts import cohort_retention
 from .errors import DesignError, StatisticalWarning
 from .flows import OTHER, step_flows
-from .funnels import funnel, time_to_convert
+from .funnels import time_to_convert
 from .influence import step_influence
 from .journey_map import JourneyMap, map_journey
 from .journeys import read_journey
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
 from .map_display import plan_table
-from .paths import step_matrix, transitions
+from .scale_jobs import cohorts_job, funnel_job, step_matrix_job, transitions_job
 from .workbench import Bench, Stage, Tables, match_events
 
 # %% ../nbs/65_study/643_journey_stages.ipynb #e8cc6fbb
@@ -37,11 +36,11 @@ def _make_paths(bench: Bench) -> Tables:
     chosen, confidence = bench.settings.journey, bench.settings.study.confidence
     rows = bench.numbered.select("customer", "timestamp", "event", "session").collect(engine="streaming").lazy()
     return {
-        "transitions": transitions(rows, "session"),
+        "transitions": bench.ask(transitions_job("session", bench.visits)),
         "step_lifts": step_lifts(rows, "session", max(bench.settings.study.min_cell, 20), confidence),
-        "step_matrix": _bundle(step_matrix(rows, chosen.steps), chosen.most_events),
+        "step_matrix": _bundle(bench.ask(step_matrix_job(chosen.steps, visits=bench.visits)), chosen.most_events),
         "step_flows": step_flows(rows, chosen.steps, chosen.most_events),
-        "cohort_retention": cohort_retention(rows, "1mo", bench.as_of, confidence),
+        "cohort_retention": bench.ask(cohorts_job(bench.as_of, "1mo", confidence, bench.visits)),
         "lifecycle": lifecycle_states(rows, "1mo", bench.as_of, confidence),
     }
 
@@ -55,7 +54,7 @@ def _make_funnel(bench: Bench) -> Tables:
     rows = bench.numbered.select("customer", "timestamp", "event")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StatisticalWarning)  # an empty step shows as 0
-        table = funnel(rows, steps, chosen.within_days, confidence=bench.settings.study.confidence)
+        table = bench.ask(funnel_job(steps, chosen.within_days, confidence=bench.settings.study.confidence, visits=bench.visits))
     return {"funnel": table, "funnel_time": time_to_convert(rows, steps, bench.as_of)} if len(steps) > 1 else {"funnel": table}
 
 # %% ../nbs/65_study/643_journey_stages.ipynb #93c713c1

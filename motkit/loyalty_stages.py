@@ -11,9 +11,11 @@ from typing import Any
 
 import polars as pl
 
+from .customer_jobs import onboarding_job
 from .errors import DesignError, StatisticalWarning
-from .onboarding import follow_up, loyalty_curve, onboarding_curve, onboarding_table
-from .sessions import US_PER_S, sum_sessions, weekly_sessions
+from .onboarding import follow_up, loyalty_curve, onboarding_curve
+from .scale_jobs import sessions_job
+from .sessions import weekly_sessions
 from .settings import OnboardingSettings
 from .thresholds import Threshold, find_threshold
 from .workbench import Bench, Stage, Tables, by_segment, match_events
@@ -21,13 +23,7 @@ from .workbench import Bench, Stage, Tables, by_segment, match_events
 # %% ../nbs/65_study/641_loyalty_stages.ipynb #005a84c7
 def _make_sessions(bench: Bench) -> Tables:
     """One row a session, and the counts by week and channel."""
-    summed = sum_sessions(bench.numbered, "customer")
-    engaged_s = pl.when(pl.col("measured") > 0).then(pl.col("engaged_us") / US_PER_S)
-    sessions = (
-        bench.store.add_ids(summed.with_columns(engaged_s=engaged_s).sort("customer", "session"))
-        .select("customer_id", "session", "start", "end", "n_events", "engaged_s", pl.col("channel").cast(pl.String))
-        .collect(engine="streaming")
-    )
+    sessions = bench.ask(sessions_job(bench.visits))
     return {"sessions": sessions, "sessions_weekly": weekly_sessions(sessions)}
 
 # %% ../nbs/65_study/641_loyalty_stages.ipynb #a2000006
@@ -47,16 +43,20 @@ def _make_onboarding(bench: Bench) -> Tables:
     chosen = bench.settings.onboarding
     known = bench.store.known_events
     wanted = tuple(dict.fromkeys((*chosen.by, *chosen.strata)))
-    made = onboarding_table(
-        bench.with_profiles(wanted),
+    job = onboarding_job(
         start=match_events(chosen.start, known, "[onboarding] start"),
         milestone=match_events(chosen.milestone, known, "[onboarding] milestone"),
         churn=match_events(chosen.churn, known, "[onboarding] churn"),
         lost=match_events(chosen.lost, known, "[onboarding] lost"),
         churn_after_days=None if chosen.churn else chosen.churn_after_days,
         as_of=bench.as_of,
+        log_from=bench.store.events.select(pl.col("timestamp").min()).collect(engine="streaming").item(),
         by=wanted or None,
+        beside=bench.beside(wanted),
+        has=bench.store.events.collect_schema().names(),
+        visits=bench.visits,
     )
+    made = bench.ask(job)
     left_out = pl.when(pl.col("segment") == "all").then(made.left_out["customers"].sum())
     return {
         "onboarding": made.table,

@@ -13,6 +13,7 @@ import polars as pl
 import polars.selectors as cs
 
 from .broken_promises import COST, cost_of_breaking
+from .customer_jobs import promise_job
 from .errors import DesignError, MotkitError, StatisticalWarning
 from .loyalty_stages import note_tie
 from .promise_outcomes import promise_cases
@@ -61,7 +62,8 @@ def _one_promise(bench: Bench, promise: Promise) -> dict[str, pl.DataFrame]:
     """The tables of one promise. Raises `MotkitError` if this log cannot judge it."""
     confidence, chosen = bench.settings.study.confidence, bench.settings.onboarding
     log = bench.with_profiles(promise.segments)
-    cases = promise_cases(log, promise, bench.as_of, promise.segments)
+    job = promise_job(promise, bench.as_of, promise.segments, bench.store.known_events, bench.beside(promise.segments), bench.visits)
+    cases = bench.ask(job)
     made = {"groups": _judge(cases, promise, confidence)}
     if promise.metric == "time-to" and cases.height:
         made["waits"] = waiting_times(cases, confidence=confidence).select(pl.lit(promise.name).alias("promise"), *list(_WAITS)[1:])

@@ -43,6 +43,7 @@ from .simulate import DEMO_CUSTOMERS, DEMO_SEED, simulate_customers
 from .made_contacts import simulate_contacts
 from .stages import STAGES
 from .store import Store, open_store, write_store
+from .spark_frames import connect
 from .workbench import Bench, Stage, Tables
 from .written import read_json
 
@@ -379,11 +380,11 @@ def _try_stage(stage: Stage, bench: Bench) -> tuple[Tables, str | None]:
         return {}, str(error)
 
 # %% ../nbs/65_study/65_study.ipynb #d96bbbea
-def _compute(run: _Run, store: Store, inputs: Any, source: Any) -> dict[str, Any]:
+def _compute(run: _Run, store: Store, inputs: Any, source: Any, on: Any = None, engine: Any = "streaming") -> dict[str, Any]:
     """Take every stage in turn and give the manifest of the run."""
     as_of = _as_of(run, store)
     run.keys["as_of"] = as_of.isoformat()
-    bench = Bench(store, run.settings, as_of, run.scan, run.tables.keys)
+    bench = Bench(store, run.settings, as_of, run.scan, run.tables.keys, on, engine)
     for stage in STAGES:
         run.bar.set_description(stage.name)
         key, started = _stage_key(stage, run.settings, run.keys), time.perf_counter()
@@ -421,6 +422,22 @@ def _told_when_full(folder: Path) -> Iterator[None]:
         hint = "Make room, or name a folder that may be written to with --out. The last study is as it was."
         raise StudyError(str(folder), f"it cannot be written to ({error.strerror})", hint) from None
 
+# %% ../nbs/65_study/65_study.ipynb #15dacf8b
+@contextmanager
+def _opened(on: Any) -> Iterator[Any]:
+    """Where jobs run: as given, or a session at an address, which is closed again."""
+    if not isinstance(on, str):
+        yield on
+        return
+    session = connect(on)
+    try:
+        yield session
+    finally:
+        session.stop()
+
+
+_BAR = "{desc:<12}{percentage:3.0f}%|{bar:30}| {elapsed}"
+
 # %% ../nbs/65_study/65_study.ipynb #3b2dcd6b
 def run_study(
     settings: Settings,  # of every stage; `motkit.settings.read_settings` reads them from a file
@@ -432,11 +449,14 @@ def run_study(
     consents: Any = None,  # what customers agreed to: `customer_id, purpose, channel, valid_from, valid_to, given, source`; None: what the log itself says
     contacts: Any = None,  # what they were sent: `customer_id, timestamp, status, channel, category, purpose, action_id`
     rollouts: Any = None,  # programmes that are rolled out: a ledger, its address or file, or a table (`motkit.rollout.gather_rollouts`)
+    on: Any = None,  # where jobs that touch every event run: None, here; an executor, a Spark session, or the address of an engine
+    engine: Any = "streaming",  # of polars, for these jobs; one elsewhere is passed on
     **reading: Any,  # passed on to `motkit.read_events`
 ) -> Study:  # the study, open
     """Compute every table of a study, anew only where data, settings or motkit have changed.
 
-    A run that is killed leaves the last good study readable. Raises `StudyError` while another run works in the folder.
+    A run that is killed leaves the last good study readable. With `on`, workers must see the study's folder; the tables
+    are the same. Raises `StudyError` while another run works in the folder, `SettingError` for an address that is none.
     """
     folder = Path(out)
     with _told_when_full(folder):
@@ -450,16 +470,14 @@ def run_study(
             if consents is None:
                 _record_said(run, store)
             _record_beside(run, {"profiles": profiles, "consents": consents, "contacts": contacts, "rollouts": rollouts})
-            manifest = _compute(run, store, log.inputs(), log.describe())
+            with _opened(on) as session:
+                manifest = _compute(run, store, log.inputs(), log.describe(), session, engine)
             _write_manifest(folder, manifest)
             _remove_unnamed(folder, manifest)
             bar.set_description("done")
     except Timeout:
         raise StudyError(str(folder), "another run is working in this folder", "Wait for it, or name another folder.") from None
     return open_study(folder)
-
-
-_BAR = "{desc:<12}{percentage:3.0f}%|{bar:30}| {elapsed}"
 
 # %% ../nbs/65_study/65_study.ipynb #e1000004
 def continue_study(

@@ -8,7 +8,7 @@ __all__ = ['TRIGGER_STAGES']
 # %% ../nbs/65_study/6451_trigger_stages.ipynb #6fd15816
 import polars as pl
 
-from .detection import detect_triggers
+from .customer_jobs import triggers_job
 from .triggers import read_triggers
 from .workbench import Bench, Stage, Tables
 
@@ -19,7 +19,7 @@ def _make_triggers(bench: Bench) -> Tables:
     if file is None:
         return {}
     declared = read_triggers(file)
-    fired = detect_triggers(bench.events, declared, bench.as_of)
+    fired = bench.ask(triggers_job(declared, bench.as_of, bench.visits))
     known = pl.DataFrame({"trigger": [t.name for t in declared], "type": [t.type for t in declared], "need": [t.emits.need for t in declared]})
     counts = fired.group_by("trigger").agg(
         fired=(~pl.col("pending")).sum(),

@@ -11,12 +11,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
+from typing import Any
 
 import polars as pl
 
-from .attention import fold_pings
 from .errors import DesignError
-from .sessions import number_sessions
+from .jobs import Job
+from .scale import run
+from .scale_jobs import Visits
 from .settings import Settings
 from .store import Store
 
@@ -25,38 +27,57 @@ Tables = dict[str, pl.DataFrame | pl.LazyFrame]
 
 
 @dataclass(frozen=True)
-class Bench:
-    """What a stage works with: the store, the settings, and the tables of the stages before it."""
+class _Log:
+    """A log with its settings, and where it is asked."""
 
     store: Store
     settings: Settings
     as_of: datetime
     scan: Callable[[str], pl.LazyFrame]
     tables: Callable[[], Collection[str]]
+    on: Any = None  # where jobs are asked, as `motkit.scale.run` takes it; None: here
+    engine: Any = "streaming"  # of polars, for jobs
+
+    @property
+    def visits(self) -> Visits:
+        """How the settings cut the log into visits, up to `as_of`."""
+        chosen = self.settings.sessions
+        pings = match_events(chosen.pings, self.store.known_events, "[sessions] pings") or ()
+        return Visits(chosen.gap_minutes, self.as_of, pings, chosen.heartbeat_s, chosen.min_visit_s)
+
+    def ask(self, job: Job) -> Any:
+        """What a job tells of the whole log."""
+        return run(job, self.store, self.on, engine=self.engine)
+
+# %% ../nbs/65_study/64_workbench.ipynb #c48ffe66
+@dataclass(frozen=True)
+class Bench(_Log):
+    """What a stage works with: the store, the settings, and the tables of the stages before it."""
 
     @property
     def numbered(self) -> pl.LazyFrame:
         """The store up to `as_of`, in order, with `session` and `engaged_s`; pings are measured and taken out."""
-        known, chosen = self.store.events.filter(pl.col("timestamp") <= self.as_of), self.settings.sessions
-        numbered = number_sessions(known, chosen.gap_minutes, "customer")
-        pings = match_events(chosen.pings, self.store.known_events, "[sessions] pings")
-        return fold_pings(numbered, pings, chosen.heartbeat_s, chosen.min_visit_s, "customer") if pings else numbered
+        return self.visits.number(self.store.events)
 
     @property
     def events(self) -> pl.LazyFrame:
         """The log up to `as_of`, columns of `EVENTS` and the log's own, ordered, with `session` and `engaged_s`."""
         return self.store.add_ids(self.numbered).cast({"event": pl.String, "channel": pl.String})
 
-
     def with_profiles(self, columns: Collection[str]) -> pl.LazyFrame:
         """The events with those of `columns` that the log lacks and the profiles have, as known at the customer's start."""
-        events = self.events
-        lacking = [name for name in columns if name not in events.collect_schema()]
+        beside = self.beside(columns)
+        return self.events if beside is None else self.events.join(beside.lazy(), on="customer_id", how="left", maintain_order="left")
+
+    def beside(self, columns: Collection[str]) -> pl.DataFrame | None:
+        """Those of `columns` that the log lacks and the profiles have, with `customer_id`; None if there is none."""
+        has = self.store.events.collect_schema()
+        lacking = [name for name in columns if name not in (*has, "customer_id", "session", "engaged_s")]
         if not lacking or "profiles" not in self.tables():
-            return events
+            return None
         profiles = self.scan("profiles")
         known = [name for name in lacking if name in profiles.collect_schema()]
-        return events.join(profiles.select("customer_id", *known).unique("customer_id", keep="first", maintain_order=True), on="customer_id", how="left", maintain_order="left")
+        return profiles.select("customer_id", *known).unique("customer_id", keep="first", maintain_order=True).collect()
 
 # %% ../nbs/65_study/64_workbench.ipynb #a1000009
 @dataclass(frozen=True)

@@ -12,11 +12,14 @@ from typing import Any
 
 import polars as pl
 from jobs_to_compare import JOBS, tables_of
+from light_study import run_stages
 from polars.testing import assert_frame_equal
 
+import motkit
 from motkit.scale import run
 from motkit.spark_frames import connect
 from motkit.store import open_store
+from motkit.study import DEMO_SETTINGS
 
 
 @contextmanager
@@ -68,6 +71,20 @@ def checks_of(spark: Any, folder: Path) -> dict[str, Callable[[], None]]:
     return checks
 
 
+ASKED = {"sessions", "engagement", "onboarding", "customers", "paths", "funnel", "promises", "triggers"}
+
+
+def study_checks(on: Any, folder: Path) -> dict[str, Callable[[], None]]:
+    """Every table of the stages that ask jobs, against those of the same study on one machine."""
+    made = motkit.simulate_customers(n=80, seed=5)
+    here = run_stages(ASKED, DEMO_SETTINGS, made.events, folder / "here", profiles=made.profiles)
+    there = run_stages(ASKED, DEMO_SETTINGS, made.events, folder / "there", profiles=made.profiles, on=on)
+    assert here.problems == there.problems == {}
+    assert here.tables == there.tables
+    return {f"study: {name}": lambda name=name: same(there.table(name), here.table(name)) for name in here.tables}
+
+
 if __name__ == "__main__":
     with session_at(sys.argv[1]) as spark:
-        print(json.dumps(compare(checks_of(spark, Path(sys.argv[2])))))
+        checks = checks_of(spark, Path(sys.argv[2])) | study_checks(spark, Path(sys.argv[2]))
+        print(json.dumps(compare(checks)))

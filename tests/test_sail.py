@@ -15,3 +15,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.mark.parametrize("source", ["log", "store"])
 def test_a_job_tells_the_same_as_on_one_machine(found: dict[str, str], name: str, source: str) -> None:
     assert found[f"{name}: {source}"] == ""
+
+
+def test_a_study_is_the_same_as_on_one_machine(found: dict[str, str]) -> None:
+    tables = {name: wrong for name, wrong in found.items() if name.startswith("study: ")}
+    assert {"study: sessions", "study: engagement", "study: onboarding", "study: transitions", "study: triggers", "study: promise_weeks"} <= set(tables)
+    assert {name: wrong for name, wrong in tables.items() if wrong} == {}

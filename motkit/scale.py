@@ -17,9 +17,9 @@ from typing import Any
 
 import polars as pl
 
-from .errors import DesignError, SettingError
+from .errors import DesignError, SchemaError, SettingError
 from .jobs import Job, add_ids, merge_parts
-from .spark_frames import ask_frame, ask_tasks, is_frame, is_session, job_rows
+from .spark_frames import Survey, ask_frame, ask_tasks, is_frame, is_session, job_rows, survey_frame
 from .store import Store, open_store, write_store
 
 # %% ../nbs/65_study/636_scale.ipynb #e85eb183
@@ -135,19 +135,26 @@ def _ask_store(job: Job, store: Store, on: Any, rows_a_task: int, engine: Any) -
     """The merged answers of all customers of a store."""
     tasks, answer = plan_tasks(store, rows_a_task), partial(answer_task, job, store.path, engine)
     if not tasks:
-        return merge_parts(job, [_empty_answer(job, store, engine)])
+        return _empty_answer(job, store, engine)
     if is_session(on):
-        found = ask_tasks(job, on, answer, tasks, _empty_answer(job, store, engine).schema)
-        return merge_parts(job, [found])
+        return ask_tasks(job, on, answer, tasks, _empty_answer(job, store, engine).schema)
     return merge_parts(job, _map(on, answer, tasks))
 
 
-def _ask_frame(job: Job, frame: Any, rows_a_task: int, arrival: str | None, engine: Any) -> pl.DataFrame:
-    """The merged answers of all customers of a log on its own engine. Raises `DesignError` for an empty log."""
-    found = ask_frame(job, frame, rows_a_task, arrival, engine)
-    if found is None:
-        raise DesignError(job.name, "the log of the engine has no event", "Look at the table, and at what was filtered out of it.")
-    return merge_parts(job, [found])
+def _survey(frame: Any, rows_a_task: int) -> Survey:
+    """What is known of a log of an engine. Raises `DesignError` for an empty one, `SchemaError` for one that is no log."""
+    if missing := [name for name in ("customer_id", "timestamp", "event") if name not in frame.columns]:
+        raise SchemaError("the log of the engine", f"missing {missing}", f"It has {frame.columns}. Rename them to those of motkit.schema.EVENTS.")
+    found = survey_frame(frame, rows_a_task)
+    if not found.events:
+        raise DesignError("the log of the engine", "it has no event", "Look at the table, and at what was filtered out of it.")
+    return found
+
+
+def _ask(job: Job, answer: Callable[[Job], pl.DataFrame]) -> Any:
+    """Ask a job, and what it then wants to know."""
+    found = job.finish(merge_parts(job, [answer(job)]))
+    return _ask(found, answer) if isinstance(found, Job) else found
 
 # %% ../nbs/65_study/636_scale.ipynb #939887d8
 def run(
@@ -166,8 +173,7 @@ def run(
     customer lies in two files, `SchemaError`.
     """
     if is_frame(source):
-        found = job.finish(_ask_frame(job, source, rows_a_task, arrival, engine))
-        return run(found, source, on, rows_a_task=rows_a_task, arrival=arrival, engine=engine) if isinstance(found, Job) else found
+        known = _survey(source, rows_a_task)
+        return _ask(job, lambda one: ask_frame(one, source, known, rows_a_task, arrival, engine))
     with _as_store(source) as store:
-        found = job.finish(_ask_store(job, store, on, rows_a_task, engine))
-        return run(found, store, on, rows_a_task=rows_a_task, engine=engine) if isinstance(found, Job) else found
+        return _ask(job, lambda one: _ask_store(one, store, on, rows_a_task, engine))

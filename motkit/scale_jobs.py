@@ -42,8 +42,8 @@ class Visits:
 
 PLAIN_VISITS = Visits()
 
-# %% ../nbs/65_study/633_scale_jobs.ipynb #ac3c3a1d
-_NUMBERED = ("timestamp", "event", "channel", "duration_s")  # what numbering visits takes
+# %% ../nbs/65_study/633_scale_jobs.ipynb #a7c744eb
+_NUMBERED = ("timestamp", "event", "duration_s")  # what numbering visits takes
 
 
 def _session_rows(visits: Visits, rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -58,7 +58,7 @@ def sessions_job(
     visits: Visits = PLAIN_VISITS,
 ) -> Job:  # one row a visit, columns of `SESSIONS`, by customer and visit
     """Ask for the table of visits, as `session_table` gives it."""
-    return Job("sessions", _NUMBERED, partial(_session_rows, visits), order=("customer_id", "session"))
+    return Job("sessions", (*_NUMBERED, "channel"), partial(_session_rows, visits), order=("customer_id", "session"))
 
 # %% ../nbs/65_study/633_scale_jobs.ipynb #1d367c93
 _POWERS = pl.Series("power", [2**k for k in range(57)], dtype=pl.Int64)

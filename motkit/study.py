@@ -41,6 +41,8 @@ from .schema import check_table
 from .settings import ComplaintSettings, DecisionSettings, EngagementSettings, ExperimentSettings, JourneySettings, MomentSettings, OnboardingSettings, PersonaSettings, PromiseSettings, Settings, TextSettings, TriggerSettings
 from .simulate import DEMO_CUSTOMERS, DEMO_SEED, simulate_customers
 from .made_contacts import simulate_contacts
+
+# %% ../nbs/65_study/65_study.ipynb #41001477
 from .stages import STAGES
 from .store import Store, open_store, write_store
 from .spark_frames import connect

@@ -1,12 +1,17 @@
 """What is asked of an engine, in an environment of its own; `test_sail.py` and `test_spark.py` start it and read what it says.
 
 Called as: engine_side.py ADDRESS FOLDER. The folder holds the log and its store. An address 'sail' starts Sail here.
+With a third word, 'killed', a few jobs alone are asked, and one whose tasks wait until the caller has killed a worker.
 """
 
 import json
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +21,11 @@ from light_study import run_stages
 from polars.testing import assert_frame_equal
 
 import motkit
+from motkit.engine_store import write_store_of
+from motkit.jobs import Job
 from motkit.scale import run
 from motkit.spark_frames import connect
-from motkit.store import open_store
+from motkit.store import Store, open_store, write_store
 from motkit.study import DEMO_SETTINGS
 
 
@@ -59,11 +66,21 @@ def same(found: Any, whole: Any) -> None:
         assert_frame_equal(table, parts[name], check_exact=False, rel_tol=1e-9, abs_tol=0.0)
 
 
+def same_store(found: Store, folder: Path) -> None:
+    """The same rows, codes and types as one machine writes, in several files."""
+    whole = write_store(pl.scan_parquet(folder / "log.parquet").drop("came"), folder / "whole")
+    assert len(found.parts) > 2
+    same(found.events.collect(), whole.events.collect())
+    same(found.customers.collect(), whole.customers.collect())
+
+
 def checks_of(spark: Any, folder: Path) -> dict[str, Callable[[], None]]:
     """Every job on a log of the engine with a robot that gets a partition alone, and on the files of the store."""
     store, log = open_store(folder / "store"), spark.read.parquet(str(folder / "log.parquet"))
     robot = store.events.group_by("customer").len().select(pl.col("len").max()).collect().item()
-    checks: dict[str, Callable[[], None]] = {}
+    made = folder / f"store of {type(spark).__module__}"
+    stored = {"rows_a_file": robot, "arrival": "came"}
+    checks: dict[str, Callable[[], None]] = {"ingest": lambda: same_store(write_store_of(log, made, **stored), folder)}
     for name, job in JOBS.items():
         whole = run(job, store)
         checks[f"{name}: log"] = lambda job=job, whole=whole: same(run(job, log, rows_a_task=robot - 1, arrival="came"), whole)
@@ -84,7 +101,28 @@ def study_checks(on: Any, folder: Path) -> dict[str, Callable[[], None]]:
     return {f"study: {name}": lambda name=name: same(there.table(name), here.table(name)) for name in here.tables}
 
 
+def wait_for_go(folder: Path, job: Job, rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Say that a task is at work, and work on only when the caller says so."""
+    if rows.head(1).collect().height:
+        (folder / f"busy-{os.getpid()}").touch()
+        for _ in range(2_000):
+            if (folder / "go").exists():
+                break
+            time.sleep(0.05)
+    return job.part(rows)
+
+
+def checks_with_a_kill(spark: Any, folder: Path) -> dict[str, Callable[[], None]]:
+    """First the job that waits for the kill, then a few on what is left of the cluster."""
+    waiting = replace(JOBS["sessions"], part=partial(wait_for_go, folder, JOBS["sessions"]))
+    whole, log = run(JOBS["sessions"], folder / "store"), spark.read.parquet(str(folder / "log.parquet"))
+    checks: dict[str, Callable[[], None]] = {"sessions while a worker is killed": lambda: same(run(waiting, log, arrival="came"), whole)}
+    all_checks = checks_of(spark, folder)
+    return checks | {name: all_checks[name] for name in ("ingest", "transitions: log", "onboarding: log", "funnel: store")}
+
+
 if __name__ == "__main__":
     with session_at(sys.argv[1]) as spark:
-        checks = checks_of(spark, Path(sys.argv[2])) | study_checks(spark, Path(sys.argv[2]))
+        home = Path(sys.argv[2])
+        checks = checks_with_a_kill(spark, home) if "killed" in sys.argv else checks_of(spark, home) | study_checks(spark, home)
         print(json.dumps(compare(checks)))

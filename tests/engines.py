@@ -32,10 +32,15 @@ def write_logs(folder: Path) -> Path:
     return folder
 
 
-def ask(engine: str, address: str, *arguments: object, **more: str) -> dict[str, str]:
-    """What each check of `engine_side.py` found wrong; '' where nothing is."""
-    command = [python_of(engine), ROOT / "tests" / "engine_side.py", address, *map(str, arguments)]
-    done = subprocess.run(command, env=environment(engine, **more), capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+def start(engine: str, address: str, *arguments: object, **more: str) -> subprocess.Popen[str]:
+    """Begin to ask an engine with `engine_side.py`."""
+    command = [str(python_of(engine)), str(ROOT / "tests" / "engine_side.py"), address, *map(str, arguments)]
+    return subprocess.Popen(command, env=environment(engine, **more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def read(asked: subprocess.Popen[str]) -> dict[str, str]:
+    """What each check found wrong; '' where nothing is."""
+    said, complained = asked.communicate(timeout=280)
+    assert asked.returncode == 0, complained[-3000:]
+    found: dict[str, str] = json.loads(said.splitlines()[-1])
     return found

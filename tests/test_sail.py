@@ -1,14 +1,14 @@
 """Sail, an engine that speaks Spark Connect without Java: every job as on one machine, row by row."""
 
 import pytest
-from engines import ask, write_logs
+from engines import read, start, write_logs
 from jobs_to_compare import JOBS
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What differs, by job and source; Sail starts once."""
-    return ask("sail", "sail", write_logs(tmp_path_factory.mktemp("sail")))
+    return read(start("sail", "sail", write_logs(tmp_path_factory.mktemp("sail"))))
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -21,3 +21,7 @@ def test_a_study_is_the_same_as_on_one_machine(found: dict[str, str]) -> None:
     tables = {name: wrong for name, wrong in found.items() if name.startswith("study: ")}
     assert {"study: sessions", "study: engagement", "study: onboarding", "study: transitions", "study: triggers", "study: promise_weeks"} <= set(tables)
     assert {name: wrong for name, wrong in tables.items() if wrong} == {}
+
+
+def test_a_store_written_on_the_engine_is_that_of_one_machine(found: dict[str, str]) -> None:
+    assert found["ingest"] == ""

@@ -118,7 +118,7 @@ def checks_with_a_kill(spark: Any, folder: Path) -> dict[str, Callable[[], None]
     whole, log = run(JOBS["sessions"], folder / "store"), spark.read.parquet(str(folder / "log.parquet"))
     checks: dict[str, Callable[[], None]] = {"sessions while a worker is killed": lambda: same(run(waiting, log, arrival="came"), whole)}
     all_checks = checks_of(spark, folder)
-    return checks | {name: all_checks[name] for name in ("ingest", "transitions: log", "onboarding: log", "funnel: store")}
+    return checks | {name: all_checks[name] for name in ("ingest", "transitions: log", "funnel: store")}
 
 
 if __name__ == "__main__":

@@ -38,9 +38,9 @@ def start(engine: str, address: str, *arguments: object, **more: str) -> subproc
     return subprocess.Popen(command, env=environment(engine, **more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def read(asked: subprocess.Popen[str]) -> dict[str, str]:
+def read(asked: subprocess.Popen[str], seconds: float = 280) -> dict[str, str]:
     """What each check found wrong; '' where nothing is."""
-    said, complained = asked.communicate(timeout=280)
+    said, complained = asked.communicate(timeout=seconds)
     assert asked.returncode == 0, complained[-3000:]
     found: dict[str, str] = json.loads(said.splitlines()[-1])
     return found

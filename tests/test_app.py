@@ -11,12 +11,13 @@ import pytest
 from made_study import make_study
 from served_study import save_study, serve_study, start_server
 
-from motkit.app import PAGES, App, check_pages, frame_app, hear, make_app, renew_app
+from motkit.app import App, check_pages, frame_app, hear, make_app, renew_app
 from motkit.apps import _origins
 from motkit.errors import SettingError, StudyError
 from motkit.page_parts import PagePlan
 from motkit.page_shelf import Shelf
 from motkit.page_viewer import Visit
+from motkit.pages import PAGES
 
 
 def _app(query: str = "", role: str = "", study=None, plans=PAGES) -> App:

@@ -8,10 +8,11 @@ import pytest
 from made_study import MadeStudy
 
 from motkit import experiment_views as views
-from motkit.app import PAGES, check_pages
+from motkit.app import check_pages
 from motkit.errors import SettingError
 from motkit.experiment_page import EXPERIMENT_PAGE, WORDS_PAGE
 from motkit.page_parts import look_at
+from motkit.pages import PAGES
 
 SUMMARY: dict[str, Any] = {"control": "control", "kind": "rate", "outcome": "purchase", "within_days": 28.0, "cluster": "", "covariate": "", "sound": True, "sample_ratio_p": 0.5,
                            "notes": [], "n": 1020, "no_arm": 3, "no_start": 10, "not_followed": 20, "reading": "Do not read the differences: uneven."}  # fmt: skip

@@ -8,9 +8,10 @@ import pytest
 from made_study import MadeStudy
 
 from motkit import promise_plots, promise_views, watch_views
-from motkit.app import PAGES, check_pages
+from motkit.app import check_pages
 from motkit.errors import SettingError
 from motkit.page_parts import Look, look_at
+from motkit.pages import PAGES
 from motkit.promise_page import PROMISES_PAGE, WATCH_PAGE
 
 MANIFEST = {"as_of": "2026-06-30", "settings": {"study": {"min_cell": 11, "confidence": 0.95}}}

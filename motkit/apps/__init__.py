@@ -69,9 +69,10 @@ class _Watch:
     """Keeps a server's shelf in step with the study: new runs reach open pages, and views are made before they are asked for."""
 
     def __init__(self, shelf: Any, loop: Any):
-        from motkit.app import PAGES, open_apps
+        from motkit.app import open_apps
         from motkit.page_parts import pages_for
         from motkit.page_shelf import list_work
+        from motkit.pages import PAGES
 
         self.shelf, self.loop, self.apps = shelf, loop, open_apps
         self._list: Callable[[], list[Callable[[], Any]]] = lambda: list_work(shelf, pages_for(PAGES, shelf.study))

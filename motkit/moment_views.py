@@ -7,7 +7,7 @@ __all__ = ['NOT_CAUSE', 'KIND_WORDS', 'moment_figures', 'list_kinds', 'moment_ef
            'moment_course', 'moments_believed']
 
 # %% ../nbs/70_show/713_moment_views.ipynb #a070f939
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -201,9 +201,18 @@ def moment_course(
     on_day = table.filter(pl.col("days_since") <= last).group_by("arm", maintain_order=True).last()
     parts = [f"{say_interval(one['share'], one['ci_low'], one['ci_high'])} of those {one['arm']} it" for one in on_day.iter_rows(named=True)]
     sentence = f"{say_name(name).capitalize()}: within {say_days(float(str(last)))} after day {row['landmark_day']}, {' and '.join(parts)} {_words(study)[1]} ({interval_name(study)} in brackets)."
+    sentence = join_sentences(sentence, _one_day(on_day, row))
     n = ", ".join(f"{arm} it {say_count(count)}" for arm, count in table.group_by("arm", maintain_order=True).agg(pl.col("at_risk").first()).rows())
     footing = join_sentences(f"n = {n}, for the same mix of recent activity; as of {as_of_day(study)}.", f"Bands are the {interval_name(study)}; curves end where fewer than {small} are followed.", NOT_CAUSE)
     return View("moment_course", title, sentence, table, footing, brief=on_day)
+
+
+def _one_day(shares: pl.DataFrame, row: Mapping[str, Any]) -> str:
+    """What a reader needs who compares the curves of one day with the ratio over all days, where the curves cannot be told apart."""
+    if shares["ci_low"].max() > shares["ci_high"].min() or row["ci_low"] <= 1 <= row["ci_high"]:
+        return ""
+    ratio = f"{row['hazard_ratio']:.2f}, {row['ci_low']:.2f} to {row['ci_high']:.2f}"
+    return f"On this one day the two cannot be told apart; the ratio of {ratio} rests on every day on which a customer had it and on more customers."
 
 # %% ../nbs/70_show/713_moment_views.ipynb #51d71b54
 def moments_believed(

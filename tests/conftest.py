@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from motkit.study import Study, run_demo
+
 pytest_plugins = ["browser_fixtures", "postgres_fixture"]
 
 
@@ -17,8 +19,17 @@ def real_data() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def demo_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """The demo with 2,000 simulated customers, computed once: the rate of leaving doubles after day 14."""
+    return run_demo(tmp_path_factory.mktemp("demo"), progress=False)
+
+
+ONE_DEMO = {"test_onboarding_views", "test_one_number"}  # files that share the demo stay with one worker
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers a file stays with one of them, so that what it computes once is computed once; notebooks go one by one."""
     for item in items:
         if item.path.name != "test_notebooks.py":
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+            item.add_marker(pytest.mark.xdist_group("demo" if item.path.stem in ONE_DEMO else item.path.stem))

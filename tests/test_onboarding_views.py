@@ -15,13 +15,12 @@ from motkit.onboarding_page import ONBOARDING_PAGE
 from motkit.page_parts import look_at
 from motkit.page_shelf import Shelf
 from motkit.page_viewer import PageViewer, Visit
-from motkit.study import Study, run_demo
+from motkit.study import Study
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """The demo with 2,000 simulated customers: the rate of leaving doubles after day 14."""
-    return run_demo(tmp_path_factory.mktemp("demo"), progress=False)
+def study(demo_study: Study) -> Study:
+    return demo_study
 
 
 def _with(study: Study, **frames: pl.DataFrame) -> MadeStudy:

@@ -83,7 +83,7 @@ def _part(look: Look, view: View, pictures: Mapping[str, str]) -> dict[str, Any]
     """What the template shows of one view."""
     picture = pictures.get(look.name, "")
     drawn = picture.startswith("<")  # SVG, escaped by who drew it
-    data = Markup(picture.replace("</", "<\\/"))  # JSON in a script: no text in it may end the script
+    data = Markup(picture.replace("<", "\\u003c"))  # JSON in a script: no name from the data may end the script
     table = Markup("" if view.empty else views.table_html(view.short, rows=60))
     return {"name": look.name, "view": view, "svg": Markup(picture) if drawn else "", "data": "" if drawn else data, "table": table, "height": look.height}
 

@@ -82,7 +82,7 @@ def test_promises_and_moments_have_one_number_on_overview_and_own_page(demo_stud
     own = views["promises", "promises_kept"].table.select("promise", "kept", "ci_low", "ci_high", "n")
     assert views["overview", "promises_now"].table.select(own.columns).equals(own)
     assert dict(own.select("promise", "kept").rows()) == dict(kept.select("promise", "kept").rows())
-    moments = views["moments", "moment_effects"].table.select("moment", "ratio", "ci_low", "ci_high", "n")
+    moments = views["moments", "moment_effects"].table.select("moment", "ratio", "ratio_low", "ratio_high", "customers")
     now = views["overview", "moments_now"].table.select(moments.columns)
     assert now.height > 4
     assert now.sort("moment").equals(moments.filter(pl.col("moment").is_in(now["moment"].to_list())).sort("moment"))

@@ -209,7 +209,8 @@ def moment_course(
 
 def _one_day(shares: pl.DataFrame, row: Mapping[str, Any]) -> str:
     """What a reader needs who compares the curves of one day with the ratio over all days, where the curves cannot be told apart."""
-    if shares["ci_low"].max() > shares["ci_high"].min() or row["ci_low"] <= 1 <= row["ci_high"]:
+    apart = max(shares["ci_low"].to_list()) > min(shares["ci_high"].to_list())
+    if apart or row["ci_low"] <= 1 <= row["ci_high"]:
         return ""
     ratio = f"{row['hazard_ratio']:.2f}, {row['ci_low']:.2f} to {row['ci_high']:.2f}"
     return f"On this one day the two cannot be told apart; the ratio of {ratio} rests on every day on which a customer had it and on more customers."

@@ -206,7 +206,7 @@ def moment_course(
     footing = join_sentences(f"n = {n}, for the same mix of recent activity; as of {as_of_day(study)}.", f"Bands are the {interval_name(study)}; curves end where fewer than {small} are followed.", NOT_CAUSE)
     return View("moment_course", title, sentence, table, footing, brief=on_day)
 
-
+# %% ../nbs/70_show/713_moment_views.ipynb #d1e50a01
 def _one_day(shares: pl.DataFrame, row: Mapping[str, Any]) -> str:
     """What a reader needs who compares the curves of one day with the ratio over all days, where the curves cannot be told apart."""
     apart = max(shares["ci_low"].to_list()) > min(shares["ci_high"].to_list())

@@ -5,6 +5,7 @@ from .advocates import Advocates, find_advocates
 from .arrivals import MomentWaits, moment_waits
 from .assignment import Assignment, assign_actions
 from .attention import fold_pings
+from .beta_chances import chance_better
 from .broken_promises import cost_of_breaking, judge_equivalence
 from .candidates import Pattern, find_pattern, propose_candidates
 from .card import CustomerCard, customer_card
@@ -18,6 +19,7 @@ from .customers import CustomerTable, customer_table
 from .decider import Decider
 from .deciding import study_decider
 from .decision import Decision, Score
+from .decision_log import judge_rule, logged_decisions
 from .detection import detect_triggers, still_wanted
 from .engagement import engagement_signals, score_engagement
 from .engagement_hazard import EngagementHazard, fit_engagement_hazard
@@ -162,6 +164,7 @@ __all__ = [
     "best_contact_time",
     "build_personas",
     "bundle_rare",
+    "chance_better",
     "check_promises",
     "check_signifiers",
     "check_table",
@@ -201,12 +204,14 @@ __all__ = [
     "hide_small_cells",
     "holdout",
     "judge_equivalence",
+    "judge_rule",
     "last_login",
     "last_page_versus_whole",
     "lifecycle_states",
     "link_profiles",
     "lint_policy",
     "list_formats",
+    "logged_decisions",
     "loyalty_curve",
     "map_journey",
     "match_paths",

@@ -271,15 +271,16 @@ def erase(
     typer.echo(f"{len(customers):,} customer{'s' * (len(customers) != 1)} erased{' from the study and the ledger' if ledger else ''}.\n{describe_log(left)}")
 
 
-def _bench_decisions() -> None:
+def _bench_decisions(large: bool) -> None:
     """Print how fast decisions, policy, assignment and triggers are beside their bars, and whether one by one is as the batch."""
-    from motkit.assignment_bench import bench_assignment
+    from motkit.assignment_bench import BARS, bench_arrivals, bench_sizes
     from motkit.crowd_bench import bench_policies, bench_triggers
     from motkit.decision_bench import bench_decisions, compare_with_batch
 
     typer.echo(f"{_as_text(bench_decisions())}\n{_as_text(bench_triggers())}\n{_as_text(bench_policies())}")
-    assigned = pl.concat(bench_assignment(customers) for customers in (100_000, 1_000_000))
+    assigned = bench_sizes([*BARS][: None if large else 2])
     typer.echo(_as_text(assigned.with_columns(pl.Series("gap", [f"{gap:.1e}" for gap in assigned["gap"]]))))
+    typer.echo(_as_text(bench_arrivals()))
     found = compare_with_batch()
     typer.echo(f"One by one against the batch: {found['different']} of {found['pairs']:,} pairs differ ({found['blocked']:,} blocked).")
 
@@ -288,11 +289,12 @@ def _bench_decisions() -> None:
 def bench(
     events: Annotated[int, typer.Option("--events", min=10_000, help="Size of the larger simulated log.")] = 10_000_000,
     decisions: Annotated[bool, typer.Option("--decisions", help="Measure decisions, policy, assignment and triggers instead.")] = False,
+    large: Annotated[bool, typer.Option("--large", help="With --decisions: also assign 1e6 customers by 50 actions and 1e7 by 10.")] = False,
     out: Annotated[Path | None, typer.Option("--out", help="A Markdown file to write the tables of speed to as well.")] = None,
 ) -> None:
     """Measure speed and memory against DuckDB, or decisions beside their bars."""
     if decisions:
-        _bench_decisions()
+        _bench_decisions(large)
         return
     from motkit.bench import run_bench
     from motkit.experiment_bench import bench_tests

@@ -131,6 +131,7 @@ class CustomerState:
     begun: dict[str, list[int]] = field(default_factory=dict)  # ascending times at which each context began last
     seq: int = 0  # of the last entry of the journal that it knows
     latest: int = 0  # time of the latest decision or contact in the journal, microseconds
+    told: bool = False  # whether zone and consents were taken over from tables
 
     def add(self, feeds: Sequence[Feed], at: int) -> None:
         """Put the time of a row into its rings."""

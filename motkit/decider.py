@@ -136,7 +136,7 @@ def observe_event(decider: Decider, event: Mapping[str, Any], key: str | None) -
         raise SchemaError("event", "it lacks a customer, a time or a name", f"An event has {', '.join(_LEAST)}, and what rules ask for.") from None
     with decider._turn:
         if decider.ledger is None:
-            take_row(decider.state_of(customer), event, us, decider.reader)
+            take_row(decider.memory_of(customer), event, us, decider.reader)
         else:
             content = {name: value for name, value in event.items() if name not in ("customer_id", "timestamp")}
             with decider.ledger.writing(customer) as turn:
@@ -149,10 +149,8 @@ def observe_event(decider: Decider, event: Mapping[str, Any], key: str | None) -
 def preview_now(decider: Decider, customer_id: str, t: int, scores: Scores | None) -> Decision:
     """Decide without a trace."""
     with decider._turn:
-        if decider.ledger is None:
-            state = decider.state_of(customer_id)
-        else:
-            state = decider.state_of(customer_id)
+        state = decider.state_of(customer_id)
+        if decider.ledger is not None:
             for entry in decider.ledger.entries(customer_id=customer_id, after=state.seq):
                 apply_entry(state, entry, decider.reader, decider.policy)
         return decider._make(state, t, scores, "preview", decider._told(state, {}))

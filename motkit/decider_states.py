@@ -151,13 +151,20 @@ class _Remembering(_Known):
                 self.consents.setdefault(row["customer_id"], []).append(row)
         if history is not None:
             for row in history.lazy().collect().sort("timestamp").iter_rows(named=True):
-                take_row(self.state_of(row["customer_id"]), {**row, "event": row.get("event")}, to_us(row["timestamp"]), self.reader)
+                take_row(self.memory_of(row["customer_id"]), {**row, "event": row.get("event")}, to_us(row["timestamp"]), self.reader)
 
-    def state_of(self, customer_id: str) -> CustomerState:
-        """The state of a customer, made where there is none."""
+    def memory_of(self, customer_id: str) -> CustomerState:
+        """The state of a customer, made where there is none; zone and consents may be missing until a decision needs them."""
         state = self.states.get(customer_id)
         if state is None:
             state = self.states[customer_id] = CustomerState(customer_id)
+        return state
+
+    def state_of(self, customer_id: str) -> CustomerState:
+        """The state of a customer with all that is known."""
+        state = self.memory_of(customer_id)
+        if not state.told:
+            state.told = True
             set_zone(state, self.zones.get(customer_id), self.policy)
             for row in self.consents.get(customer_id, ()):
                 add_consent(state, row)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from .contact_rules import NEVER, Action, HoldoutRule, Policy, fits
+from .contact_rules import NEVER, Action, ConsentRule, HoldoutRule, Policy, fits
 from .errors import SettingError
 from .rule_kernels import from_us
 from .schema import UTC
@@ -159,10 +159,19 @@ def net_value(action: Action, score: Score) -> float:
     return score.p * score.v * score.context * action.lever - action.cost
 
 # %% ../nbs/50_act/552_decision.ipynb #3401d229
-def _instant_text(at: datetime | None) -> str:
-    return "no instant that is known" if at is None else f"{at:%Y-%m-%d %H:%M} UTC"
+def _instant_text(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
+def _why_blocked(decision: Decision, one: Candidate) -> str:
+    """Which rules block an action, and what ends that."""
+    if one.next_allowed is not None:
+        return f"blocked by {', '.join(one.blocked_by)} until {_instant_text(one.next_allowed)}"
+    asked = [rule.id for rule in decision.policy.rules if isinstance(rule, ConsentRule)]
+    end = " until the customer agrees" if set(one.blocked_by) <= set(asked) else ", and nothing known ends that"
+    return f"blocked by {', '.join(one.blocked_by)}{end}"
+
+# %% ../nbs/50_act/552_decision.ipynb #c55082d1
 def _why_allowed(decision: Decision, one: Candidate) -> str:
     """The terms of an allowed action against the one that was chosen."""
     terms = f"{one.p:.3g} x {one.v:.4g} x {one.context:.3g} x {one.lever:.3g} - {one.cost:.4g} = {one.net:.4g}"
@@ -190,7 +199,7 @@ def explain(decision: Decision, action_id: str) -> str:
     held = [rule.id for rule in decision.policy.rules if isinstance(rule, HoldoutRule) and rule.id in found[0].blocked_by]
     if held:
         return f"measurement group ({', '.join(held)}): serve, do not offer"
-    return f"blocked by {', '.join(found[0].blocked_by)} until {_instant_text(found[0].next_allowed)}"
+    return _why_blocked(decision, found[0])
 
 # %% ../nbs/50_act/552_decision.ipynb #ab4c9617
 def candidate_table(

@@ -233,7 +233,7 @@ def persona_card(
         "share": f"{say_interval(card['share'], card['ci_low'], card['ci_high'])} of customers, n = {say_count(card['n'])}",
         "stability": card["badge"] + (f", overlap {card['overlap']:.2f}" if card["overlap"] is not None else ""),
         "is": "; ".join(card["is_"]),
-        "is not": "; ".join(card["is_not"]),
+        "rare in it": "; ".join(card["is_not"]),
         "to recognise in the first visits": _signs(study, own),
         "channels": _habit(habits, own, "channel", 3, least),
         "hours (UTC)": _habit(habits, own, "hour", 3, least),

@@ -221,7 +221,7 @@ class PersonaCard:
     def lines(self) -> dict[str, str]:
         """What stands on the card, by heading."""
         span = "" if self.ci_low is None or self.ci_high is None else f" ({self.ci_low:.0%} to {self.ci_high:.0%})"
-        told = {"share of customers": f"{self.share:.0%}{span}, n = {self.n:,.0f}", "stability": self.badge, "is": "; ".join(self.is_), "is not": "; ".join(self.is_not)}
+        told = {"share of customers": f"{self.share:.0%}{span}, n = {self.n:,.0f}", "stability": self.badge, "is": "; ".join(self.is_), "rare in it": "; ".join(self.is_not)}
         return {about: what for about, what in told.items() if what}
 
     def __repr__(self) -> str:

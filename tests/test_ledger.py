@@ -17,12 +17,22 @@ import pytest
 
 from motkit.decider import Decider, append_to_decision, settle_contact
 from motkit.decision_bench import bench_policy, make_world
-from motkit.errors import LedgerError, MissingExtraError, SchemaError
+from motkit.decision_log import LOGGED, judge_rule, logged_decisions
+from motkit.errors import DesignError, LedgerError, MissingExtraError, SchemaError
 from motkit.events import read_events
 from motkit.journal import Journal, canonical
 from motkit.ledger import DECISIONS, Ledger
 from motkit.policy import parse_policy
 from motkit.policy_batch import apply_policy
+from motkit.rollout import (
+    Programme,
+    RolloutStage,
+    add_stage,
+    gather_rollouts,
+    read_rollouts,
+    rollout_table,
+    write_rollout,
+)
 from motkit.schema import EVENTS, check_table
 
 pytest.importorskip("sqlalchemy")
@@ -326,3 +336,55 @@ def test_a_record_names_all_that_it_was_made_from(ledger: Ledger) -> None:
     assert set(record) == set(wanted.split())
     assert {"action_id", "mask", "blocked_by", "next_allowed", "p", "v", "context", "lever", "cost", "net", "priced_net", "rank"} <= set(record["candidates"][0])
     assert canonical(record) == ledger.replay(decision.decision_id).recorded
+
+
+# ---------------------------------------------------------------- what else could have been done
+
+
+def test_a_rule_is_judged_by_the_decisions_in_which_chance_agreed_with_it(ledger: Ledger) -> None:
+    decider = Decider(parse_policy(CAPPED.replace("value = 20", "value = 20\ncost = 0.5")), ledger=ledger, prior=0.05, explore=0.5)
+    brought = {}
+    for k in range(40):
+        made, at = decider.decide(f"c{k}", NOON, decision_id=f"d{k}"), NOON + timedelta(minutes=k)
+        if k % 3:
+            settle_contact(decider, made.decision_id, "sent", at)
+        if k % 4 == 0:
+            append_to_decision(ledger, made.decision_id, "outcome", at, {"event": "accepted"})
+            append_to_decision(ledger, made.decision_id, "outcome", NOON + timedelta(days=8), {"event": "complaint"})
+        worth = {"text": 20.0, "mail": 15.0}[made.chosen or ""]
+        brought[made.decision_id] = (made.chosen, made.choice.propensity, worth * (k % 4 == 0) - (0.5 if k % 3 and made.chosen == "text" else 0.0))
+    append_to_decision(ledger, "d1", "override", NOON, {"agent": "eve", "reason": "knows better"})
+    for k in range(4):
+        decider.decide("full", NOON + timedelta(minutes=k), decision_id=f"full{k}")
+    decider.decide("young", NOON + timedelta(days=3), decision_id="young")
+    log = logged_decisions(ledger, NOON + timedelta(days=8))
+    assert log.schema == LOGGED
+    told = {row["decision_id"]: (row["action_id"], row["propensity"], row["reward"]) for row in log.iter_rows(named=True) if not row["decision_id"].startswith("full")}
+    del brought["d1"]
+    assert told == brought
+    assert {"full0", "full1", "full2"} <= set(log["decision_id"])
+    assert not {"full3", "young"} & set(log["decision_id"])
+    assert {"text", "mail"} == set(log["action_id"])
+    found = judge_rule(log, lambda row: "mail")
+    loop = [reward / chance if done == "mail" else 0.0 for done, chance, reward in log.select("action_id", "propensity", "reward").iter_rows()]
+    assert found.table.row(0, named=True)["value"] == pytest.approx(sum(loop) / len(loop))
+    assert judge_rule(log, log["action_id"].map_elements(lambda _: None, pl.String)).unsupported == 1
+    paid = logged_decisions(ledger, NOON + timedelta(days=9), {"complaint": -7.0}, answer_days=8.5)
+    assert paid.filter(decision_id="d0")["reward"].to_list() == [-7.0]
+    with pytest.raises(DesignError, match="3 choices for"):
+        judge_rule(log, pl.Series(["mail"] * 3))
+    with pytest.raises(DesignError, match="44 decisions are too young"):
+        logged_decisions(ledger, NOON + timedelta(days=1), answer_days=1.5)
+    with pytest.raises(DesignError, match="holds no decision"):
+        logged_decisions(ledger, NOON)
+
+
+def test_roll_outs_are_read_back_as_they_were(ledger: Ledger, address: str) -> None:
+    pilot = RolloutStage("pilot", 0.05, "two shops", {"agents": "call back within an hour"}, ("calls answered",), "telephone", "complaints double")
+    measured = RolloutStage("measure", 0.05, "two shops", result="kept +12 points (95% interval 8 to 16, n = 1,420)", decision="expand")
+    programme = add_stage(add_stage(Programme("call back"), pilot, NOON), measured, NOON + timedelta(days=14))
+    assert [write_rollout(ledger, programme), write_rollout(ledger, programme)] == [2, 0]
+    assert read_rollouts(ledger) == (programme,)
+    assert gather_rollouts(address).equals(rollout_table([programme]))
+    with pytest.raises(LedgerError, match="another stage 1"):
+        write_rollout(ledger, Programme("call back", programme.stages[1:]))

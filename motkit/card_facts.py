@@ -50,6 +50,16 @@ class Missing(NamedTuple):
 
 Source = StudyLike | Journal
 
+# %% ../nbs/50_act/56_card_facts.ipynb #52b94952
+def _with_intents(study: StudyLike, events: pl.DataFrame, customer_id: str) -> pl.DataFrame:
+    """The events of a customer with `intent`, where the study read what customers wrote."""
+    if "texts_read" not in study.tables:
+        return events
+    read = study.scan("texts_read").filter(pl.col("customer_id") == customer_id).select("timestamp", "event", _read="intent")
+    found = events.join(read.unique(["timestamp", "event"], keep="first", maintain_order=True).collect(), on=["timestamp", "event"], how="left", maintain_order="left")
+    own = [pl.col("intent").cast(pl.String)] if "intent" in events.columns else []
+    return found.with_columns(intent=pl.coalesce(*own, "_read")).drop("_read")
+
 
 def customer_events(
     source: Source,  # a study or a ledger
@@ -64,7 +74,7 @@ def customer_events(
         store = source.store
         code = store.customers.filter(pl.col("customer_id") == customer_id).select("customer").collect()["customer"]
         rows = store.events.filter(pl.col("customer") == code.item()) if code.len() else store.events.clear()  # a number skips whole row groups
-        parts.append(store.add_ids(rows).cast({"event": pl.String, "channel": pl.String}).collect())
+        parts.append(_with_intents(source, store.add_ids(rows).cast({"event": pl.String, "channel": pl.String}).collect(), customer_id))
     if book is not None:
         parts.append(events_of(event_rows(book.entries(["interaction", "contact", "outcome", "override"], customer_id=customer_id))))
     found = pl.concat(parts, how="diagonal_relaxed").filter(pl.col("timestamp") <= pl.lit(to_us(at)).cast(UTC)).sort("timestamp", maintain_order=True)

@@ -16,12 +16,13 @@ import polars as pl
 
 from .card import CustomerCard, customer_card
 from .card_facts import Missing, customer_events
-from .contact_rules import CONTACT
+from .contact_rules import CONTACT, Policy
 from .decider import Decider
 from .deciding import expected_scores, learned_offers, time_zones
-from .decision_stages import named_events
+from .decision_stages import HISTORY, told_events
 from .errors import MotkitError
 from .journal import Journal
+from .offers import Offers
 from .policy import read_policy
 from .study import Study
 
@@ -52,12 +53,14 @@ def _file(study: Study, section: str, name: str = "file") -> Path | None:
     return Path(named) if named and Path(named).is_file() else None
 
 # %% ../nbs/65_study/654_card_of_study.ipynb #2c1dfd83
-def _history(study: Study, customer_id: str, names: list[str], at: datetime, ledger: Journal | None) -> pl.DataFrame:
+def _history(study: Study, customer_id: str, policy: Policy, offers: Offers, at: datetime, ledger: Journal | None) -> pl.DataFrame:
     """What a decider has to know of a customer's past: contacts, and the events that rules and offers name."""
     contacts = _rows(study, "contacts", customer_id)
     sent = list(study.manifest["settings"].get("decisions", {}).get("contacts", ()))
-    events = customer_events(study, customer_id, at).select("customer_id", "timestamp", "channel", "event")
-    parts = [events.filter(pl.col("event").is_in(names))]
+    events = customer_events(study, customer_id, at)
+    own = [name for name in ("customer_id", "timestamp", "event", *HISTORY) if name in events.columns]
+    told = told_events(events.lazy().select(own), None, "", policy, offers)
+    parts = [part.collect() for part in told]
     if contacts is not None:
         named = contacts if "event" in contacts.columns else contacts.with_columns(event=pl.lit(None, pl.String))
         if ledger is not None and "decision_id" in named.columns:
@@ -65,7 +68,7 @@ def _history(study: Study, customer_id: str, names: list[str], at: datetime, led
             named = named.filter(pl.col("decision_id").is_null() | ~pl.col("decision_id").is_in(list(held)))
         parts.append(named.with_columns(pl.col("event").fill_null(CONTACT)))
     elif sent:
-        parts.append(events.filter(pl.col("event").is_in(sent)).with_columns(event=pl.lit(CONTACT), status=pl.lit("sent")))
+        parts.append(events.select(own).filter(pl.col("event").is_in(sent)).with_columns(event=pl.lit(CONTACT), status=pl.lit("sent")))
     return pl.concat(parts, how="diagonal_relaxed").filter(pl.col("timestamp") <= at).sort("timestamp", maintain_order=True)
 
 # %% ../nbs/65_study/654_card_of_study.ipynb #030371e6
@@ -82,7 +85,7 @@ def customer_decider(
     policy, offers = read_policy(files[0]), learned_offers(study, files[1])
     zones, consents, scores = time_zones(_rows(study, "profiles", customer_id)), _rows(study, "consents", customer_id), expected_scores(study, customer_id)
     prior = study.manifest["settings"]["decisions"].get("prior", 0.02)
-    return Decider(policy, offers, ledger, history=_history(study, customer_id, named_events(policy, offers), at, ledger), prior=prior, customers=zones, consents=consents, scores=scores)
+    return Decider(policy, offers, ledger, history=_history(study, customer_id, policy, offers, at, ledger), prior=prior, customers=zones, consents=consents, scores=scores)
 
 # %% ../nbs/65_study/654_card_of_study.ipynb #37774094
 def earlier_contacts(

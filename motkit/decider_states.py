@@ -83,7 +83,7 @@ def _read_scores(scores: pl.DataFrame | pl.LazyFrame | None) -> dict[str, dict[s
 class _Known:
     """Policy, actions, scores, prices and the customers' states of a decider."""
 
-    def __init__(self, policy: Policy | str | Path, offers: Any, scores: Any, prior: float):
+    def __init__(self, policy: Policy | str | Path, offers: Any, scores: Any, prior: float, prices: Mapping[str, float] | None = None):
         self.policy = policy if isinstance(policy, Policy) else read_policy(policy)
         offers = read_offers(offers) if isinstance(offers, str | Path) else offers
         self.actions: tuple[Action, ...] = tuple(getattr(offers, "actions", offers) or self.policy.actions)
@@ -97,7 +97,7 @@ class _Known:
         self.zones: dict[str, str | None] = {}
         self.consents: dict[str, list[dict[str, Any]]] = {}
         self.versions, self.policy_written = policy_key(self.policy, self.actions), False
-        self.set_prices({})
+        self.set_prices(prices or {})
 
     def set_prices(self, prices: Mapping[str, float]) -> None:
         """Take over the prices of limits, as `motkit.assign_actions` finds them."""

@@ -80,6 +80,12 @@ def time_zones(
     return None if people is None or "time_zone" not in people.columns else people.select("customer_id", "time_zone")
 
 
+def _text_of(study: Study) -> tuple[str, str] | None:
+    """In which field customers write, and how that is read; None where they do not."""
+    chosen = study_settings(study).text
+    return (chosen.column, chosen.method) if chosen.column else None
+
+
 def _prices(study: Study, policy: Policy) -> dict[str, float]:
     """The prices of limits, if they were found under the same policy."""
     if "decision_limits" not in study.tables or study.table("decision_summary")["policy"].item() != policy.version:
@@ -107,5 +113,6 @@ def study_decider(
         "customers": time_zones(known["profiles"]),
         "consents": known["consents"], "history": _history(study, rules, catalogue, ledger), "scores": expected_scores(study),
         "prices": _prices(study, rules), "prior": chosen.prior, "triggers": triggers or study_settings(study).triggers.file,
+        "text": _text_of(study),
     }  # fmt: skip
     return Decider(rules, catalogue, ledger, **{**told, **options})

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from .decision_stages import HISTORY
 from .errors import DesignError, MotkitError
 from .experiments import Comparison, compare_arms
 from .frequency import frequency_response
@@ -279,7 +280,7 @@ def _count_intents(rows: pl.DataFrame, by: str, period: pl.Expr) -> pl.DataFrame
 
 
 def _make_intents(bench: Bench) -> Tables:
-    """Intents over the whole time, by month and by week, and the share of texts in which none was clear."""
+    """Intents over the whole time, by month and by week, the share of texts in which none was clear, and each text's, without the text."""
     chosen = bench.settings.text
     if not chosen.column:
         return {}
@@ -287,13 +288,18 @@ def _make_intents(bench: Bench) -> Tables:
     names = log.collect_schema().names()
     if chosen.column not in names:
         raise DesignError("[text] column", f"the log has no {chosen.column!r}", f"It has {names}.")
-    said = log.filter(pl.col(chosen.column).str.strip_chars() != "").select("customer_id", "timestamp", text=chosen.column).collect(engine="streaming")
+    kept = [pl.col("event").cast(pl.String), *(pl.col(name).cast(pl.String) for name in HISTORY if name in names and name != "intent")]
+    known = pl.col("intent").cast(pl.String) if "intent" in names else pl.lit(None, pl.String)
+    asked = log.filter(pl.col(chosen.column).str.strip_chars() != "").select("customer_id", "timestamp", *kept, _known=known, text=chosen.column)
+    said = asked.collect(engine="streaming")
     if not said.height:
         raise DesignError("[text] column", f"no event has a text in {chosen.column!r}", "Name the column with what customers wrote.")
     read = read_intents(said["text"], chosen.method)
     rows = said.with_columns(read["intent"], day=pl.col("timestamp").dt.date())
     periods = {"whole": pl.lit(None, pl.Date), "month": pl.col("day").dt.truncate("1mo"), "week": pl.col("day").dt.truncate("1w")}
-    return {"intents": pl.concat([_count_intents(rows, by, period) for by, period in periods.items()]).with_columns(method=pl.lit(chosen.method))}
+    each = rows.with_columns(intent=pl.coalesce("_known", "intent")).drop("_known", "text", "day")
+    counts = pl.concat([_count_intents(rows, by, period) for by, period in periods.items()])
+    return {"intents": counts.with_columns(method=pl.lit(chosen.method)), "texts_read": each}
 
 # %% ../nbs/65_study/646_experiment_stages.ipynb #3dd81837
 EXPERIMENT_STAGES = (

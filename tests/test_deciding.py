@@ -9,12 +9,15 @@ import pytest
 from light_study import run_stages
 from served_api import serve_api
 
+from motkit.card_of_study import customer_decider, study_card
+from motkit.decider import Decider
 from motkit.deciding import study_decider
 from motkit.decision_bench import bench_policy
 from motkit.errors import SettingError
 from motkit.ledger import Ledger
 from motkit.made_contacts import simulate_contacts
 from motkit.offers import read_offers
+from motkit.rule_kernels import to_us
 from motkit.settings import DecisionSettings
 from motkit.simulate import simulate_customers
 from motkit.study import DEMO_SETTINGS, Study
@@ -27,7 +30,11 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     made = simulate_customers(n=150, seed=0)
     contacts = simulate_contacts(made.profiles, read_offers(DEMO_SETTINGS.decisions.offers or ""), made.start, made.end, seed=0).history
     beside = {"profiles": made.profiles, "consents": made.consents, "contacts": contacts}
-    return run_stages({"sessions", "decisions"}, DEMO_SETTINGS, made.events, tmp_path_factory.mktemp("api") / "study", **beside)
+    head, complained = Path(str(DEMO_SETTINGS.decisions.offers)).read_text().split('id = "wrote_a_complaint"')
+    offers = tmp_path_factory.mktemp("offers") / "offers.toml"
+    offers.write_text(head + 'id = "wrote_a_complaint"' + complained.replace("14d", "365d"))
+    settings = replace(DEMO_SETTINGS, decisions=replace(DEMO_SETTINGS.decisions, offers=offers))
+    return run_stages({"sessions", "intents", "decisions"}, settings, made.events, tmp_path_factory.mktemp("api") / "study", **beside)
 
 
 def test_one_by_one_gets_the_answers_scores_and_prices_of_the_batch(study: Study) -> None:
@@ -45,6 +52,30 @@ def test_one_by_one_gets_the_answers_scores_and_prices_of_the_batch(study: Study
     assert study_decider(study, policy=bench_policy()).prices == {}
 
 
+def test_what_customers_write_is_a_context_alike_in_batch_one_by_one_and_as_it_arrives(study: Study) -> None:
+    at, batch = datetime.fromisoformat(study.manifest["as_of"]), study.table("decision_candidates")
+    texts = study.table("texts_read")
+    assert "text" not in texts.columns
+    lately = texts.filter(pl.col("intent") == "complaint", pl.col("timestamp") > at - timedelta(days=365))["customer_id"]
+    wrote = batch.filter(pl.col("customer_id").is_in(lately.to_list()))
+    assert wrote["customer_id"].n_unique() >= 3
+    decider = study_decider(study)
+    for who in wrote["customer_id"].unique().sort():
+        expected = dict(batch.filter(customer_id=who).select("action_id", "context").iter_rows())
+        assert {one.action_id: one.context for one in decider.preview(who, at).candidates} == expected
+        alone = customer_decider(study, who, at)
+        assert isinstance(alone, Decider)
+        assert {one.action_id: one.context for one in alone.preview(who, at).candidates} == expected
+        assert all(context % 2 == 0 for action, context in expected.items() if action.startswith("setup"))
+    first = lately.sort()[0]
+    assert "complaint" in study_card(study, first, at, n=1000).interactions["intent"].to_list()  # type: ignore[union-attr]
+    quiet = batch.filter(~pl.col("customer_id").is_in(texts["customer_id"].to_list()))["customer_id"].sort()[0]
+    before = {one.action_id: one.context for one in decider.preview(quiet, at).candidates}
+    decider.observe({"customer_id": quiet, "timestamp": at, "event": "email_reply", "channel": "email", "text": "This is unacceptable, nobody answers"})
+    after = {one.action_id: one.context for one in decider.preview(quiet, at + timedelta(seconds=1)).candidates}
+    assert {action: after[action] / before[action] for action in before} == {action: 2.0 if action.startswith("setup") else 1.0 for action in before}
+
+
 def test_a_contact_that_the_ledger_holds_is_not_counted_twice(study: Study, tmp_path: Path) -> None:
     at = datetime.fromisoformat(study.manifest["as_of"])
     contact = study.table("contacts").filter(pl.col("event") == "contact", pl.col("timestamp") <= at).sort("timestamp").row(-1, named=True)
@@ -53,7 +84,9 @@ def test_a_contact_that_the_ledger_holds_is_not_counted_twice(study: Study, tmp_
     ledger.append("decision", contact["customer_id"], at, {"record": {}, "policy": "p"}, ref=contact["decision_id"])
     after = study_decider(study, ledger).state_of(contact["customer_id"]).rings
     ledger.close()
-    assert sum(map(len, after.values())) < sum(map(len, before.values()))
+    us = to_us(contact["timestamp"])
+    assert any(us in ring for ring in before.values())
+    assert not any(us in ring for ring in after.values())
 
 
 def test_a_study_without_a_policy_asks_for_one(study: Study) -> None:

@@ -44,7 +44,7 @@ def _design_faults(
     faults += [f"`{column}` cannot be split by" for column in by if column in _RESERVED]
     return faults
 
-# %% ../nbs/30_loyalty/32_onboarding.ipynb #e3551a8f
+# %% ../nbs/30_loyalty/32_onboarding.ipynb #f1257e01
 _US = pl.col("timestamp").to_physical()
 
 
@@ -64,7 +64,7 @@ def first_instants(
     firsts = {name: _first(names, _US.le(as_of_us)) for name, names in ends.items()}
     return log.group_by(customer).agg(start=_first(start, pl.lit(True)) if start else _US.min(), **firsts)
 
-
+# %% ../nbs/30_loyalty/32_onboarding.ipynb #e3551a8f
 def _find_instants(
     log: pl.LazyFrame,  # columns of `EVENTS`
     start: tuple[str, ...],  # events that start the clock; () for the first event

@@ -138,7 +138,7 @@ def _keep_quiet(
         last = due if kept[-1] and not pending else last
     return ordered.filter(pl.Series(kept, dtype=pl.Boolean))
 
-# %% ../nbs/50_act/521_detection.ipynb #e8b06e89
+# %% ../nbs/50_act/521_detection.ipynb #f1257e03
 def _log_rows(events: Log) -> pl.LazyFrame:
     """The rows of a log or store, with `customer_id`, in a store a number. Raises `SchemaError`."""
     if isinstance(events, Store):
@@ -155,7 +155,7 @@ def find_moments_of(
     rows = _log_rows(events).with_row_index("_row")
     return _FIND[trigger.type](rows, trigger).select("customer_id", "_row", "_t", "_due", "about")
 
-
+# %% ../nbs/50_act/521_detection.ipynb #e8b06e89
 def _detect(rows: pl.LazyFrame, trigger: Trigger, watermark_us: int) -> pl.DataFrame:
     """The firings of one trigger, columns of `FIRED`."""
     lacks = sorted({*trigger.same, *([trigger.column] if trigger.type == "level" else [])} - set(rows.collect_schema().names()))

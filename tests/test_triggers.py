@@ -18,6 +18,7 @@ from motkit.errors import SchemaError, SettingError
 from motkit.schema import EVENTS
 from motkit.settings import Settings
 from motkit.simulate import simulate_customers
+from motkit.store import write_store
 from motkit.study import DEMO_SETTINGS
 from motkit.trigger_stream import TriggerStream
 from motkit.triggers import Trigger, as_expression, as_function, check_triggers, read_span, read_triggers
@@ -286,3 +287,13 @@ def test_the_demo_file_fires_in_a_study_and_a_study_without_one_has_no_table_of_
     plain = run_stages({"sessions", "triggers"}, Settings(), made.events, tmp_path / "study")
     assert "triggers" not in plain.tables
     assert "triggers" not in plain.problems
+
+
+def test_a_store_gives_the_triggers_of_its_log(tmp_path: Path) -> None:
+    rows = [(f"c{who}", datetime(2026, 3, 2, 12) + timedelta(hours=3 * step + who), "cart" if (who + step) % 3 else "buy") for who in range(5) for step in range(9)]
+    log = pl.DataFrame(rows, schema=["customer_id", "timestamp", "event"], orient="row").with_columns(channel=pl.lit("web"), value=None, duration_s=None)
+    log = log.cast(dict(EVENTS)).select(*EVENTS)
+    asked = [{"name": "left", "type": "absent", "on": "cart", "unless": "buy", "within": "4h"}, {"name": "many", "type": "count", "of": "cart", "n": 2, "within": "1d"}]
+    found = detect_triggers(log, asked)
+    assert found.height > 5
+    assert detect_triggers(write_store(log, tmp_path / "store"), asked).equals(found)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from .customer_jobs import CUSTOMER_JOBS
+from .customer_questions import CUSTOMER_JOBS
 from .errors import MissingExtraError
 from .events import read_events
 from .path_jobs import PATH_JOBS

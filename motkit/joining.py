@@ -59,10 +59,17 @@ class Graph:
         self.pairs, self.likely = evidence.pairs, (evidence.pairs["n"] == 0).to_numpy()
         self.reason = np.zeros(len(self.a), dtype=np.int64)
         self.blocked = np.zeros(self.size, dtype=np.int64)  # values that name nobody, with the reason
+        self._label: Ints | None = None  # the clusters, while no link has changed since
 
     def refuse(self, which: Flags, reason: int) -> None:
         """Give a reason to pairs that have none."""
-        self.reason[which & (self.reason == _USED)] = reason
+        new = which & (self.reason == _USED)
+        if new.any():
+            self.reason[new], self._label = reason, None
+
+    def judge(self, which: Ints, reasons: Sequence[int]) -> None:
+        """Give each of some pairs its reason."""
+        self.reason[which], self._label = reasons, None
 
     def block(self, nodes: Flags, reason: int) -> None:
         """Use values for nobody."""
@@ -77,6 +84,14 @@ class Graph:
 
     def components(self, extra: Sequence[tuple[int, int]] = ()) -> Ints:
         """The number of each node's cluster, over the pairs that are used."""
+        if len(extra):
+            return self._connect(extra)
+        if self._label is None:
+            self._label = self._connect(())
+        return self._label
+
+    def _connect(self, extra: Sequence[tuple[int, int]]) -> Ints:
+        """Connected components over the pairs that are used, and some more."""
         used = self.reason == _USED
         more = np.array(extra, dtype=np.int64).reshape(-1, 2)
         ends = np.concatenate([self.a[used], more[:, 0]]), np.concatenate([self.b[used], more[:, 1]])
@@ -172,7 +187,8 @@ def _break_chains(graph: Graph) -> None:
     again = _surest_first(graph, out_of_order[label[graph.a]] & (graph.reason == _USED)) if len(graph.a) else np.zeros(0, dtype=np.int64)
     nodes, ends = np.unique(np.concatenate([graph.a[again], graph.b[again]]), return_inverse=True)
     chains, (a, b) = _Chains(graph, nodes), ends.reshape(2, -1).tolist()
-    graph.reason[again] = [chains.join(*link) for link in zip(a, b, graph.likely[again].tolist(), strict=True)]
+    if len(again):
+        graph.judge(again, [chains.join(*link) for link in zip(a, b, graph.likely[again].tolist(), strict=True)])
 
 # %% ../nbs/10_record/122_joining.ipynb #6003e4da
 def join_values(

@@ -47,7 +47,7 @@ REASONS = ("", "ignored value", "shared value", "one customer each", "cluster to
 _USED, _IGNORED, _SHARED, _CONTRADICTS, _LARGE, _WEAK, SPLIT, _LIKENESS = range(8)
 
 # %% ../nbs/10_record/122_joining.ipynb #26defacd
-class Graph:
+class _Pairs:
     """The values as numbered nodes and their pairs, with a reason for each pair that is not used."""
 
     def __init__(self, evidence: Evidence, rules: Rules):
@@ -75,6 +75,10 @@ class Graph:
         """Use values for nobody."""
         self.blocked[nodes & (self.blocked == _USED)] = reason
         self.refuse(nodes[self.a] | nodes[self.b], reason)
+
+# %% ../nbs/10_record/122_joining.ipynb #6005c36d
+class Graph(_Pairs):
+    """The pairs, and what follows from those that are used."""
 
     def partners(self, place: int) -> Ints:
         """How many values of a key each node is seen with."""

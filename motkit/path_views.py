@@ -251,6 +251,8 @@ def lifecycle_by_month(
     months = [hide_small_groups(own, small, values) for own in states.partition_by("period", maintain_order=True)]
     table = pl.concat(months)
     over = table.filter(pl.col("followed_up") & (pl.col("hidden") == ""))
+    if not table["followed_up"].any():
+        return _none(name, title, states, "No whole month has passed in this log yet, so nothing is shown by month.")
     last = over.filter(pl.col("period") == pl.col("period").max())
     told = [f"{say_interval(row['share'], row['ci_low'], row['ci_high'])} {row['state']}" for row in last.iter_rows(named=True)]
     sentence = f"In the last whole month, from {last['period'][0]:%Y-%m}, customers known by then were {', '.join(told)}." if told else ""

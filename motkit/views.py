@@ -230,6 +230,12 @@ def engagement_distribution(
     return View(name, title, sentence, table, footing)
 
 # %% ../nbs/70_show/71_views.ipynb #68110eca
+def _say_format(study: StudyTables) -> str:
+    """As which system's export the log was read, and how sure that is; nothing for a plain table."""
+    notes = study.table("log_notes")["note"] if "log_notes" in study.tables else ()
+    return " ".join(f"{note[0].upper()}{note[1:].partition('; source_format=')[0]}." for note in notes if note.startswith("read as "))
+
+
 def data_quality(
     study: StudyTables,  # an open study
 ) -> View:  # table: part ('accepted' or 'rejected'), reason, rows, share
@@ -249,7 +255,7 @@ def data_quality(
     unexplained = rejected - int(rejects["rows"].sum())
     check = "Accepted and rejected rows add up to the rows read." if not odd else f"{say_many(abs(odd), 'row')} {'are missing' if odd > 0 else 'are too many'} in this account."
     more = f"{say_many(unexplained, 'rejected row')} without a reason." if unexplained else ""
-    footing = join_sentences(f"n = {say_many(read, 'row')}; a count, so there is no interval.", check, more)
+    footing = join_sentences(f"n = {say_many(read, 'row')}; a count, so there is no interval.", check, more, _say_format(study))
     return View(name, title, sentence + ".", table, footing)
 
 # %% ../nbs/70_show/71_views.ipynb #aba6f6ef

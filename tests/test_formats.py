@@ -19,13 +19,15 @@ from light_study import run_stages
 import motkit
 from motkit import views
 from motkit.__main__ import main
+from motkit.app import PAGES
 from motkit.consents import CONSENTS, gather_consents
 from motkit.errors import MotkitError, SchemaError, SourceError
 from motkit.events import EventLog, read_events
 from motkit.formats import ADAPTERS, describe_format, list_formats
 from motkit.ocel import read_ocel, write_ocel
 from motkit.overview_page import OVERVIEW_PAGE
-from motkit.page_shelf import Shelf
+from motkit.page_parts import pages_for
+from motkit.page_shelf import Shelf, show_look
 from motkit.page_viewer import PageViewer, Visit
 from motkit.schema import EVENTS
 from motkit.settings import Settings
@@ -97,7 +99,9 @@ def run_to_page(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsy
     study = motkit.open_study(folder / "study")
     page = PageViewer(OVERVIEW_PAGE, Visit(Shelf(study)))
     assert unescape(views.overview(study).sentence) in unescape(page.head.object)
-    assert study.table("log_notes")["note"][0] in told.out
+    note = next(note for note in study.table("log_notes")["note"] if note.startswith("read as "))
+    assert note in told.out
+    assert note.partition("; source_format=")[0].removeprefix("r") in views.data_quality(study).footing
     return study
 
 
@@ -110,10 +114,15 @@ def test_every_sample_with_an_event_runs_from_the_command_to_the_page(name: str,
 
 
 @pytest.mark.data
-def test_a_sample_runs_through_every_stage(real_data: Path, tmp_path: Path) -> None:
-    study = motkit.run_study(Settings(), real_data / "formats/snowplow/snowplow_web_events.csv", tmp_path / "study", progress=False)
-    assert study.table("log_summary")["events"].item() == 157
-    assert study.table("consents")["purpose"].n_unique() == 4
+@pytest.mark.parametrize("name", ["snowplow/snowplow_web_events.csv", "klaviyo/event.csv"])
+def test_a_small_sample_runs_through_every_stage_and_fills_or_explains_every_view(name: str, real_data: Path, tmp_path: Path) -> None:
+    study = motkit.run_study(Settings(), real_data / "formats" / name, tmp_path / "study", progress=False)
+    assert study.table("log_summary")["events"].item() == SAMPLES[name][2]
+    assert ("consents" in study.tables) == name.startswith("snowplow")
+    for plan in pages_for(PAGES, study):
+        for look in plan.looks:
+            shown = show_look(look, study)
+            assert shown.view.empty or shown.table, look
 
 
 @pytest.mark.data
@@ -249,6 +258,22 @@ def test_times_of_another_unit_are_rejected(tmp_path: Path) -> None:
     log = check_counts(read_events(write_lines(tmp_path / "b.jsonl", millis)))
     assert log.summary.rejected_by_reason == {"time in another unit": 1}
     assert log.summary.first == datetime.fromtimestamp(seconds, UTC)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.sampled_from(["s", "ms", "us", "text", "object", "missing"])), min_size=1, max_size=12), st.sampled_from(["ga4", "matomo"]))
+def test_where_a_format_has_one_unit_every_time_of_another_is_a_rejected_row(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, str]], name: str) -> None:
+    own, size = {"ga4": "us", "matomo": "s"}[name], {"s": 1, "ms": 1_000, "us": 1_000_000}
+    times = [(1_770_000_000 + second) * size[kind] if kind in size else {"text": "soon", "object": {"at": 1}, "missing": None}[kind] for second, kind in rows]
+    if name == "ga4":
+        base = {"event_name": "look", "user_pseudo_id": "d", "event_params": [], "stream_id": "s", "platform": "WEB"}
+        records: list[Any] = [base | {"event_timestamp": time, "event_bundle_sequence_id": n} for n, time in enumerate(times)]
+    else:
+        records = [MATOMO | {"actionDetails": [{"type": "action", "timestamp": time, "pageId": n}]} for n, time in enumerate(times)]
+    log = check_counts(read_events(write_lines(tmp_path_factory.mktemp("units") / "a.jsonl", records), source_format=name))
+    wanted = [datetime.fromtimestamp(1_770_000_000 + second, UTC) for second, kind in rows if kind == own]
+    assert log.events.collect()["timestamp"].to_list() == wanted
+    assert set(log.rejected["reason"]) <= {"time in another unit", "unparsable time", "no time", "duplicate device, time, event, bundle and page"}
 
 
 def test_a_raw_export_with_repeats_is_deduplicated_by_its_four_fields(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ soak: $(STAMP)  ## 50 open pages and 200 decisions a second for five minutes, in
 	@$(BIN)/python docs/soak.py $(STUDY)
 
 export: $(STAMP)  ## notebooks to modules
-	@$(BIN)/nbdev-clean && $(BIN)/nbdev-export
+	@$(BIN)/nbdev-clean && $(BIN)/nbdev-export && touch $(STAMP)  # nbdev writes pyproject.toml anew, unchanged
 
 check: $(STAMP)  ## lint and types
 	@$(BIN)/ruff check . && $(BIN)/mypy

@@ -202,7 +202,10 @@ def explore_moments(
 ) -> MomentExplorer:  # the last line of a cell shows it
     """Look at candidates and known moments one by one, accept, reject and annotate them; the file is written with every change.
 
-    Raises `SettingError` for a register with faults or when there is nothing to look at.
+    Raises `SettingError` for a register with faults, when there is nothing to look at, and for anything but what `find_moments` gives.
     """
+    if not (moments is None or isinstance(moments, Moments)):
+        hint = "Type `explore_moments(motkit.find_moments(...), path)`, or `explore_moments(None, path)` for what the file holds."
+        raise SettingError("explore_moments", f"`moments` is a {type(moments).__name__}, needs what `find_moments` gives, or None", hint)
     register = read_moments(path) if Path(path).exists() else Register(())
     return MomentExplorer(Triage(register if moments is None else propose_register(moments, register), path, by, today))

@@ -6,7 +6,6 @@
 __all__ = ['FEW', 'EXPERIMENT_STAGES']
 
 # %% ../nbs/65_study/646_experiment_stages.ipynb #8080ec7d
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -18,29 +17,14 @@ from .experiments import Comparison, compare_arms
 from .frequency import frequency_response
 from .holdouts import deal_arms, merge_holdouts
 from .intents import read_intents
+from .settings import numbers_of
 from .uplift_models import uplift
 from .workbench import Bench, Stage, Tables, match_events
 
 # %% ../nbs/65_study/646_experiment_stages.ipynb #ecb06c62
-def _read_numbers(parts: Sequence[str], setting: str, hint: str) -> dict[str, float | None]:
-    """Names with their numbers, from 'control=1, mail=1'; None for a name alone. Raises `DesignError`."""
-    found: dict[str, float | None] = {}
-    for part in parts:
-        name, equals, number = part.partition("=")
-        try:
-            found[name.strip()] = float(number) if equals else None
-        except ValueError:
-            raise DesignError(f"[experiments] {setting}", f"{part!r} has no number", hint) from None
-    return found
-
-
 def _read_shares(bench: Bench) -> dict[str, float] | None:
-    """The meant shares of the arms. Raises `DesignError`."""
-    hint = "Write, for instance: control=1, mail=1."
-    found = _read_numbers(bench.settings.experiments.shares, "shares", hint)
-    if lacking := [name for name, share in found.items() if share is None]:
-        raise DesignError("[experiments] shares", [f"{name!r} has no share" for name in lacking], hint)
-    return {name: share for name, share in found.items() if share is not None} or None
+    """The meant shares of the arms, as the settings were checked to have them."""
+    return {name: share for name, share in numbers_of(bench.settings.experiments.shares).items() if share is not None} or None
 
 # %% ../nbs/65_study/646_experiment_stages.ipynb #ecb06c63
 def _profiles(bench: Bench) -> pl.DataFrame:
@@ -94,8 +78,8 @@ def _named(bench: Bench, name: str) -> tuple[str, ...]:
 
 
 def _also(bench: Bench) -> dict[str, float | None]:
-    """Further outcomes of contacts and what one is worth, if that is known. Raises `DesignError`."""
-    return _read_numbers(bench.settings.experiments.also, "also", "Write, for instance: opt_out=-5, complaint=-20.")
+    """Further outcomes of contacts and what one is worth, if that is known."""
+    return numbers_of(bench.settings.experiments.also)
 
 
 def _also_events(bench: Bench) -> dict[str, list[str]]:
@@ -279,22 +263,32 @@ def _count_intents(rows: pl.DataFrame, by: str, period: pl.Expr) -> pl.DataFrame
     return counts.join(whole, on="period", nulls_equal=True).select(pl.lit(by).alias("by"), pl.all()).sort("period", "intent")
 
 
+def _read_texts(texts: pl.Series, method: str) -> pl.DataFrame:
+    """The intents of texts. Any fault becomes one of these data, so that the other stages go on. Raises `DesignError`."""
+    try:
+        return read_intents(texts, method)
+    except MotkitError as error:
+        raise DesignError("what customers ask for", str(error).rstrip("."), "Look at [text].") from None
+
+
 def _make_intents(bench: Bench) -> Tables:
     """Intents over the whole time, by month and by week, the share of texts in which none was clear, and each text's, without the text."""
     chosen = bench.settings.text
     if not chosen.column:
         return {}
     log = bench.store.add_ids(bench.store.events.filter(pl.col("timestamp") <= bench.as_of))
-    names = log.collect_schema().names()
-    if chosen.column not in names:
-        raise DesignError("[text] column", f"the log has no {chosen.column!r}", f"It has {names}.")
-    kept = [pl.col("event").cast(pl.String), *(pl.col(name).cast(pl.String) for name in HISTORY if name in names and name != "intent")]
-    known = pl.col("intent").cast(pl.String) if "intent" in names else pl.lit(None, pl.String)
-    asked = log.filter(pl.col(chosen.column).str.strip_chars() != "").select("customer_id", "timestamp", *kept, _known=known, text=chosen.column)
-    said = asked.collect(engine="streaming")
+    has = log.collect_schema()
+    if chosen.column not in has:
+        raise DesignError("[text] column", f"the log has no {chosen.column!r}", f"It has {has.names()}.")
+    if not isinstance(has[chosen.column], pl.String | pl.Enum | pl.Categorical):
+        raise DesignError("[text] column", f"{chosen.column!r} is {has[chosen.column]}, needs text", "Name the column with what customers wrote.")
+    kept = [pl.col("event").cast(pl.String), *(pl.col(name).cast(pl.String) for name in HISTORY if name in has and name != "intent")]
+    known = pl.col("intent").cast(pl.String) if "intent" in has else pl.lit(None, pl.String)
+    text = pl.col(chosen.column).cast(pl.String)
+    said = log.filter(text.str.strip_chars() != "").select("customer_id", "timestamp", *kept, _known=known, text=text).collect(engine="streaming")
     if not said.height:
         raise DesignError("[text] column", f"no event has a text in {chosen.column!r}", "Name the column with what customers wrote.")
-    read = read_intents(said["text"], chosen.method)
+    read = _read_texts(said["text"], chosen.method)
     rows = said.with_columns(read["intent"], day=pl.col("timestamp").dt.date())
     periods = {"whole": pl.lit(None, pl.Date), "month": pl.col("day").dt.truncate("1mo"), "week": pl.col("day").dt.truncate("1w")}
     each = rows.with_columns(intent=pl.coalesce("_known", "intent")).drop("_known", "text", "day")

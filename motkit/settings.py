@@ -6,17 +6,19 @@
 __all__ = ['Names', 'Reasons', 'Instant', 'FilePath', 'StudySettings', 'SessionSettings', 'EngagementSettings',
            'OnboardingSettings', 'IdentitySettings', 'JourneySettings', 'TriggerSettings', 'PromiseSettings',
            'WatchSettings', 'ComplaintSettings', 'MomentSettings', 'PersonaSettings', 'DecisionSettings',
-           'ExperimentSettings', 'TextSettings', 'Settings', 'settings_of', 'change_settings', 'read_settings']
+           'ExperimentSettings', 'TextSettings', 'numbers_of', 'check_test', 'Settings', 'settings_of',
+           'change_settings', 'read_settings']
 
 # %% ../nbs/00_ground/01_settings.ipynb #46b5b571
 import configparser
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, fields, replace
 from datetime import UTC, datetime
+from math import isnan, nan
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from .errors import SettingError
@@ -260,6 +262,38 @@ class TextSettings:
     column: str = ""  # column of the log with sentences; empty: none
     method: Literal["rules", "meaning"] = "rules"  # how intents are read; 'meaning' needs the extra `text`
 
+# %% ../nbs/00_ground/01_settings.ipynb #7cc50a03
+def numbers_of(
+    parts: Sequence[str],  # such as 'control=1' or 'complaint'
+) -> dict[str, float | None]:  # None for a name alone; NaN for what is no number
+    """Names with their numbers."""
+    found: dict[str, float | None] = {}
+    for part in parts:
+        name, equals, number = part.partition("=")
+        try:
+            found[name.strip()] = float(number) if equals else None
+        except ValueError:
+            found[name.strip()] = nan
+    return found
+
+
+def check_test(
+    test: ExperimentSettings,
+) -> ExperimentSettings:  # the same
+    """Raise `ValueError` with all faults of what a test is asked."""
+    shares, also = numbers_of(test.shares), numbers_of(test.also)
+    faults = [f"shares: {name!r} needs a number above 0, as in control=1, mail=1" for name, share in shares.items() if not (share or 0) > 0]
+    faults += [f"shares: {sorted(shares)} lack the control arm {test.control!r}" for _ in range(bool(shares) and test.control not in shares)]
+    faults += [f"also: what {name!r} is worth is no number, as in opt_out=-5" for name, worth in also.items() if worth is not None and isnan(worth)]
+    faults += ["name `arm` or `salt`, not both"] if test.arm and test.salt else []
+    faults += ["`salt` needs the shares of two arms or more, as in shares = control=1, mail=1"] if test.salt and len(shares) < 2 else []
+    faults += ["name `outcome` or `outcome_column`, not both"] if test.outcome and test.outcome_column else []
+    asked = [name for name in ("outcome_column", "cluster", "covariate") if getattr(test, name)]
+    faults += [f"kind = time takes no {' and no '.join(f'`{name}`' for name in asked)}"] if test.kind == "time" and asked else []
+    if faults:
+        raise ValueError("; ".join(faults))
+    return test
+
 # %% ../nbs/00_ground/01_settings.ipynb #b4420002
 @dataclass(frozen=True, config=_CONFIG)
 class Settings:
@@ -278,7 +312,7 @@ class Settings:
     watch: WatchSettings = field(default_factory=WatchSettings)
     identity: IdentitySettings = field(default_factory=IdentitySettings)
     decisions: DecisionSettings = field(default_factory=DecisionSettings)
-    experiments: ExperimentSettings = field(default_factory=ExperimentSettings)
+    experiments: Annotated[ExperimentSettings, AfterValidator(check_test)] = field(default_factory=ExperimentSettings)  # a test that chance dealt, checked to fit together
     text: TextSettings = field(default_factory=TextSettings)
 
     def as_dict(self) -> dict[str, dict[str, Any]]:
@@ -290,6 +324,8 @@ class Settings:
 def _describe_fault(fault: Mapping[str, Any]) -> str:
     """One fault of a settings file in words: which name, what came, what was needed."""
     name = ".".join(str(part) for part in fault["loc"])
+    if len(fault["loc"]) == 1 and fault["type"] == "value_error":
+        return f"[{name}] {fault['ctx']['error']}"
     if fault["type"] == "unexpected_keyword_argument":
         return f"`{name}` is not a setting"
     reason = fault["msg"][0].lower() + fault["msg"][1:].replace(", unable to parse string as a number", "")

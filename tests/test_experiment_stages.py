@@ -1,5 +1,6 @@
 """Tests and texts as tables of a study: who counts, the gate, planted effects, and what is missing."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from motkit.experiment_views import (
 )
 from motkit.holdouts import deal_arms
 from motkit.rollout import Programme, RolloutStage, add_stage, write_programme
-from motkit.settings import ExperimentSettings, IdentitySettings, Settings, StudySettings, TextSettings
+from motkit.settings import ExperimentSettings, IdentitySettings, Settings, StudySettings, TextSettings, read_settings
 from motkit.study import Study
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -94,9 +95,8 @@ def test_an_outcome_of_the_profiles_counts_without_a_start_and_an_empty_one_was_
     assert "needs" not in arms_as_meant(study).footing
 
 
-def test_an_outcome_column_of_text_or_for_times_is_refused(tmp_path: Path) -> None:
+def test_an_outcome_column_of_text_is_refused(tmp_path: Path) -> None:
     assert "'house' is String" in run(tmp_path, outcome=(), outcome_column="house").problems["followed_arms"]
-    assert "kind = time" in run(tmp_path / "a", outcome=(), outcome_column="spent", kind="time").problems["followed_arms"]
 
 
 def test_a_cap_is_read_for_purchases_opt_outs_and_their_net_value(tmp_path: Path) -> None:
@@ -113,7 +113,6 @@ def test_a_cap_is_read_for_purchases_opt_outs_and_their_net_value(tmp_path: Path
     assert "points" in contact_response(study).brief.columns[1]
     assert "points" not in contact_response(study, "net").brief.columns[1]
     assert "no event is called 'nothing'" in run(tmp_path / "a", cap="cap", also=("nothing",)).problems["followed_arms"]
-    assert "'opt_out=much' has no number" in run(tmp_path / "b", cap="cap", also=("opt_out=much",)).problems["followed_arms"]
 
 
 def test_who_responds_is_told_in_money_where_money_is_named(tmp_path: Path) -> None:
@@ -176,9 +175,44 @@ def test_what_the_profiles_do_not_have_is_said_and_nothing_is_made_without_setti
     study = run(tmp_path, arm="nothing", text="nothing")
     assert "have no ['nothing']" in study.problems["followed_arms"]
     assert "the log has no 'nothing'" in study.problems["intents"]
-    assert "no share" in run(tmp_path / "b", arm="", salt="s", shares=("control", "mail=1")).problems["followed_arms"]
     empty = run(tmp_path / "a", outcome=(), text="")
     assert not set(empty.tables) & {"followed_arms", "experiment", "frequency", "intents"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"arm": "group", "salt": "s", "shares": "control=1, mail=1"}, "name `arm` or `salt`, not both"),
+        ({"salt": "s", "shares": "control, mail=1"}, "'control' needs a number above 0"),
+        ({"salt": "s"}, "needs the shares of two arms or more"),
+        ({"arm": "group", "shares": "a=1, mail=1"}, "lack the control arm 'control'"),
+        ({"arm": "group", "also": "opt_out=much"}, "what 'opt_out' is worth is no number"),
+        ({"outcome": "purchase", "outcome_column": "paid"}, "not both"),
+        ({"kind": "time", "outcome_column": "spent", "cluster": "house"}, "kind = time takes no `outcome_column` and no `cluster`"),
+    ],
+)
+def test_a_test_that_does_not_fit_together_is_told_when_the_settings_are_read(asked: dict[str, str], told: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(told)):
+        read_settings(None, {f"experiments.{name}": value for name, value in asked.items()})
+
+
+@pytest.mark.parametrize("column", ["value", "timestamp"])
+def test_a_column_that_is_no_text_costs_the_intents_alone(tmp_path: Path, column: str) -> None:
+    study = run(tmp_path, text=column)
+    assert "needs text" in study.problems["intents"]
+    assert study.table("experiment").height == 2
+
+
+def test_a_column_of_few_kinds_is_read_as_text_and_any_refusal_of_a_reader_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run(tmp_path, text="channel").table("intents").filter(by="whole")["n"].sum() > 2000
+
+    def refuse(*_: object, **__: object) -> None:
+        raise SettingError("read_intents", "least = 2, needs 0 to 1", "Type least=0.1.")
+
+    monkeypatch.setattr("motkit.experiment_stages.read_intents", refuse)
+    study = run(tmp_path / "a")
+    assert "least = 2" in study.problems["intents"]
+    assert study.table("experiment").height == 2
 
 
 def test_every_text_is_in_a_week_and_a_month_once(tmp_path: Path) -> None:

@@ -68,6 +68,16 @@ def _all_levels(table: pl.DataFrame, cap: str, names: Sequence[str], cluster: st
     return {name: _levels(rows, cap, name, cluster, z) for name in names}
 
 
+def _part_clusters(table: pl.DataFrame, cap: str, cluster: str | None, randomised: bool) -> tuple[pl.DataFrame, str | None]:
+    """Where chance dealt no caps, a household may reach several numbers of contacts: its parts count apart. Raises `SchemaError`."""
+    if cluster is not None and cluster not in table.columns:
+        raise SchemaError("table", f"missing `{cluster}`", f"It has {table.columns}.")
+    if cluster is None or randomised:
+        return table, cluster
+    known = pl.when(pl.col(cluster).is_not_null())
+    return table.with_columns(known.then(pl.struct(cluster, cap).rank("dense")).alias(cluster)), cluster
+
+
 def _steps(levels: list[dict[str, Any]], z: float) -> list[dict[str, Any]]:
     """What one more contact adds between a cap and the next."""
     rows = []
@@ -89,19 +99,20 @@ def _last_worth(steps: list[dict[str, Any]]) -> float:
 
 # %% ../nbs/60_measure/605_frequency.ipynb #4da84289
 def frequency_response(
-    table: pl.DataFrame,  # one row per customer
+    table: pl.DataFrame | pl.LazyFrame,  # one row per customer
     cap: str,  # column: most contacts that the customer may get, a number
     outcomes: Sequence[str],  # columns: numbers or True/False, e.g. purchase, opt-out, complaint
     values: Mapping[str, float] | None = None,  # what one unit of an outcome is worth; below 0 for harm
     cost_per_contact: float = 0.0,  # in the same money
     contacts: str | None = None,  # column: contacts that were made; None: the cap itself
-    cluster: str | None = None,
+    cluster: str | None = None,  # column: what chance dealt; where it dealt nothing, customers who belong together
     randomised: bool = True,  # whether chance dealt the caps
     confidence: float = 0.95,
     before: str | None = None,  # column: a number from before the contacts, which says how those with many of them differed
     confounded_by: Sequence[str] = (),  # why customers with more contacts differ, in words, where chance did not deal the caps
 ) -> FrequencyResponse:
     """Say what each cap leads to and what the next contact adds. Raises `SchemaError`, `DesignError`."""
+    table = table.lazy().collect()
     if cap not in table.columns or not table.schema[cap].is_numeric():
         raise SchemaError("table", f"`{cap}` is missing or no number", "Name the column that holds the cap of each customer.")
     z, names = z_of(confidence), list(outcomes)
@@ -110,6 +121,7 @@ def frequency_response(
     if values is not None:
         worth = pl.sum_horizontal(pl.col(name).cast(pl.Float64) * value for name, value in values.items())
         table, names = table.with_columns(net=worth - cost_per_contact * pl.col(contacts or cap)), [*names, "net"]
+    table, cluster = _part_clusters(table, cap, cluster, randomised)
     levels = _all_levels(table, cap, names, cluster, z)
     steps = {name: _steps(found, z) for name, found in levels.items()}
     best = _last_worth(steps["net"]) if values is not None and steps["net"] else None

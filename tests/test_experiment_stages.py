@@ -115,6 +115,15 @@ def test_a_cap_is_read_for_purchases_opt_outs_and_their_net_value(tmp_path: Path
     assert "no event is called 'nothing'" in run(tmp_path / "a", cap="cap", also=("nothing",)).problems["followed_arms"]
 
 
+def test_households_with_several_caps_or_numbers_of_contacts_are_read_all_the_same(tmp_path: Path) -> None:
+    dealt, seen = run(tmp_path, cap="cap", cluster="house"), run(tmp_path / "a", contacts=("mail",), cluster="house")
+    assert not dealt.problems
+    assert not seen.problems
+    alone = run(tmp_path / "b", cap="cap").table("frequency_marginal")
+    assert dealt.table("frequency_marginal").equals(alone)  # caps were dealt to customers
+    assert seen.table("frequency_summary")["randomised"].to_list() == [False]
+
+
 def test_who_responds_is_told_in_money_where_money_is_named(tmp_path: Path) -> None:
     study = run(tmp_path, features=("size",), outcome_value=30.0, contact_cost=1.0)
     rules = dict(study.table("uplift_rules").select("rule", "value").rows())

@@ -48,6 +48,12 @@ def _summary(study: StudyTables, name: str = "experiment_summary") -> dict[str, 
     return table.row(0, named=True) if table.height else {}
 
 
+def _why_not(study: StudyTables, stage: str, otherwise: str) -> str:
+    """Why a stage has no table: what kept it from its answer, or what to name in the settings."""
+    problem = study.manifest.get("stages", {}).get(stage, {}).get("problem")
+    return " ".join(str(problem).split()) if problem else otherwise
+
+
 def _meant(study: StudyTables, arms: Sequence[str]) -> dict[str, float]:
     """The share that each arm was meant to have."""
     named = [part.partition("=") for part in setting_of(study, "experiments", "shares", ())]
@@ -73,7 +79,7 @@ def arms_as_meant(
     """Whether the arms are as large as they were meant to be: if not, nothing else of the test may be read."""
     name, title, about = "arms_as_meant", "Was the test sound?", _summary(study)
     if not about:
-        return View(name, title, "", pl.DataFrame(), "", _NONE)
+        return View(name, title, "", pl.DataFrame(), "", _why_not(study, "experiment", _NONE))
     arms, small = _read(study, "experiment"), min_cell_of(study)
     meant = _meant(study, arms["arm"].to_list())
     table = arms.select("arm", customers="n", share=pl.col("n") / pl.col("n").sum(), meant=pl.col("arm").replace_strict(meant, default=None, return_dtype=pl.Float64))
@@ -117,7 +123,7 @@ def arms_compared(
     """The difference of each arm to the control arm, with its interval first and p after. Nothing where the gate is closed."""
     name, title, about = "arms_compared", "Did it work?", _summary(study)
     if not about:
-        return View(name, title, "", pl.DataFrame(), "", _NONE)
+        return View(name, title, "", pl.DataFrame(), "", _why_not(study, "experiment", _NONE))
     if not about["sound"]:
         return View(name, title, "", pl.DataFrame(), "", about["reading"])
     small, level = min_cell_of(study), interval_name(study)
@@ -174,7 +180,7 @@ def contact_response(
     """An outcome at each cap that chance dealt, or at each number of contacts, which is only what goes with them. Raises `SettingError` for an unknown outcome."""
     name, title, about = "contact_response", "How often is too often?", _summary(study, "frequency_summary")
     if not about:
-        return View(name, title, "", pl.DataFrame(), "", "No caps and no contacts were named: [experiments] cap or contacts.")
+        return View(name, title, "", pl.DataFrame(), "", _why_not(study, "frequency", "No caps and no contacts were named: [experiments] cap or contacts."))
     small, chosen = min_cell_of(study), choose_names(list_outcomes(study), [outcome] if outcome else [], "outcome")[0]
     kind, own = _kind_of(study, chosen), pl.col("outcome") == chosen
     found = _read(study, "frequency").filter(own).drop("outcome")
@@ -214,7 +220,7 @@ def who_responds(
     """What choosing by score brings beside contacting all or nobody. Raises `SettingError` for an unknown arm."""
     name, title, chosen = "who_responds", "Is it worth choosing whom to contact?", _choose_arm(study, arm)
     if not chosen:
-        return View(name, title, "", pl.DataFrame(), "", _NOBODY)
+        return View(name, title, "", pl.DataFrame(), "", _why_not(study, "uplift", _NOBODY))
     about = _read(study, "uplift_summary").filter(pl.col("arm") == chosen).row(0, named=True)
     table = _read(study, "uplift_rules").filter(pl.col("arm") == chosen).drop("arm").with_columns(pl.col("rule").replace(_RULES))
     money = (setting_of(study, "experiments", "outcome_value", 1.0), setting_of(study, "experiments", "contact_cost", 0.0)) != (1.0, 0.0)
@@ -230,7 +236,7 @@ def response_by_score(
     """What was foretold for each tenth of the scores, and what was seen. Raises `SettingError` for an unknown arm."""
     name, title, chosen, small = "response_by_score", "Do the scores hold?", _choose_arm(study, arm), min_cell_of(study)
     if not chosen:
-        return View(name, title, "", pl.DataFrame(), "", _NOBODY)
+        return View(name, title, "", pl.DataFrame(), "", _why_not(study, "uplift", _NOBODY))
     found = _read(study, "uplift_tenths").filter(pl.col("arm") == chosen).drop("arm")
     table = hide_small_groups(found, small, ["predicted", "observed", "ci_low", "ci_high"], customers="n")
     known = table.drop_nulls("observed")
@@ -298,7 +304,7 @@ def intents_told(
     """How often customers ask for what, over the whole time; with the share of texts in which nothing was clear."""
     name, title, small, found = "intents_told", "What customers ask for", min_cell_of(study), _read(study, "intents")
     if not found.height:
-        return View(name, title, "", pl.DataFrame(), "", _SILENT)
+        return View(name, title, "", pl.DataFrame(), "", _why_not(study, "intents", _SILENT))
     whole = found.filter(pl.col("by") == "whole").with_columns(pl.col("intent").fill_null("")).sort("n", descending=True)
     table = hide_small_groups(whole.select("intent", "n", "customers", share=pl.col("n") / pl.col("texts")), small, ["n", "share"])
     clear = table.filter((pl.col("intent") != "") & pl.col("n").is_not_null())
@@ -318,7 +324,7 @@ def intents_by_week(
     """How often each intent was told by week, or by month where weeks are too small to show. Raises `SettingError` for an unknown intent."""
     name, title, small, found = "intents_by_week", "Intents over time", min_cell_of(study), _read(study, "intents")
     if not found.height:
-        return View(name, title, "", pl.DataFrame(), "", _SILENT)
+        return View(name, title, "", pl.DataFrame(), "", _why_not(study, "intents", _SILENT))
     known = list_intents(study)
     chosen = choose_names(known, list(intents), "intent") if intents else [one for one in known if one][:4]
     rows = found.filter(pl.col("by") != "whole").with_columns(pl.col("intent").fill_null(""))

@@ -169,6 +169,7 @@ def test_arms_that_are_not_as_meant_stop_the_reading_and_who_responds(tmp_path: 
     assert study.table("experiment_summary")["reading"][0].startswith("Do not read")
     assert "uplift_rules" not in study.tables
     assert "not as large" in study.problems["uplift"]
+    assert "not as large" in who_responds(study).empty
 
 
 def test_contacts_that_were_not_dealt_are_confounded_and_customers_without_an_arm_are_counted(tmp_path: Path) -> None:

@@ -244,6 +244,8 @@ def _make_frequency(bench: Bench) -> Tables:
     beside = {f"_{use}": pl.col(column) for use, column in (("cluster", chosen.cluster), ("before", chosen.covariate)) if column}
     outcomes = [pl.col(column).alias(name) for column, name in names.items()]
     table = rows.select(*outcomes, _cap=level.cast(pl.Float64), _contacts="contacts", **beside).filter(pl.col("_cap").is_not_null())
+    if chosen.cap and "_cluster" in beside and table.select("_cluster", "_cap").n_unique() > table["_cluster"].n_unique():
+        del beside["_cluster"]  # caps differ within households, so chance dealt them to customers
     asked: dict[str, Any] = {"values": worth, "cost_per_contact": chosen.contact_cost, "contacts": "_contacts" if chosen.contacts else None}
     asked |= {use[1:]: use for use in beside} | {"confounded_by": _why_confounded(bench, rows), "confidence": bench.settings.study.confidence}
     try:

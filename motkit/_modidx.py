@@ -3289,6 +3289,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'motkit.policy_past._sort_past': ('50_act/policy_past.html#_sort_past', 'motkit/policy_past.py'),
                                     'motkit.policy_past.check_candidates': ( '50_act/policy_past.html#check_candidates',
                                                                              'motkit/policy_past.py'),
+                                    'motkit.policy_past.check_history': ('50_act/policy_past.html#check_history', 'motkit/policy_past.py'),
                                     'motkit.policy_past.code_actions': ('50_act/policy_past.html#code_actions', 'motkit/policy_past.py'),
                                     'motkit.policy_past.code_values': ('50_act/policy_past.html#code_values', 'motkit/policy_past.py'),
                                     'motkit.policy_past.counted': ('50_act/policy_past.html#counted', 'motkit/policy_past.py'),

@@ -28,6 +28,8 @@ def read_limits(limits: Limits | None) -> tuple[Limit, ...]:
     if limits is None:
         return ()
     given = limits.limits if isinstance(limits, Policy) else limits
+    if isinstance(given, str) or not isinstance(given, Mapping | Sequence):
+        raise SettingError("limits", f"they are a {type(given).__name__}", "Give a policy, or numbers by column such as {'money': 3000}.")
     found = tuple(Limit(name, name, float(most)) for name, most in given.items()) if isinstance(given, Mapping) else tuple(given)
     below = [f"`{limit.id}` is {limit.max}, needs 0 or more" for limit in found if not limit.max >= 0]
     if below:

@@ -25,7 +25,7 @@ from .decider_states import Scores, _Remembering, apply_entry, in_the_moment
 from .decision import Decision
 from .decision_record import decide_again, make_decision, pack_policy, pack_state, record_of, unpack_policy, zones_version
 from .errors import LedgerError, SchemaError, SettingError
-from .intents import read_intents
+from .intents import METHODS, read_intents
 from .journal import Entry, Journal, Writing
 from .rule_kernels import from_us, to_us
 from .trigger_stream import TriggerStream
@@ -98,7 +98,7 @@ class Decider(_Deciding):
         triggers: Any = None,  # what `observe` looks out for: a TOML file, or declarations
         text: tuple[str, str] | None = None,  # field of events with what customers write, and how `motkit.read_intents` reads it
     ):
-        _check_shares(explore, prior, reserve_minutes)
+        _check_shares(explore, prior, reserve_minutes, text)
         super().__init__(policy, offers, scores, prior, prices)
         self.ledger = Journal(ledger) if isinstance(ledger, str) else ledger
         self.explore, self.reserve_us, self.text = explore, round(reserve_minutes * 60_000_000), text
@@ -119,9 +119,11 @@ class Decider(_Deciding):
         return preview_now(self, customer_id, to_us(at), scores)
 
 # %% ../nbs/50_act/555_decider.ipynb #40e9336b
-def _check_shares(explore: float, prior: float, reserve_minutes: float) -> None:
-    """Raise `SettingError` for shares that are none."""
-    if not 0 <= explore <= 1 or not 0 <= prior <= 1 or not reserve_minutes > 0:
+def _check_shares(explore: float, prior: float, reserve_minutes: float, text: tuple[str, str] | None) -> None:
+    """Raise `SettingError` for shares that are none, and for a way to read texts that there is not."""
+    if text is not None and (isinstance(text, str) or len(text) != 2 or text[1] not in METHODS):
+        raise SettingError("Decider", f"`text` is {text!r}, needs a field and one of {METHODS}", "Type e.g. `text=('text', 'rules')`.")
+    if any(isinstance(value, str) for value in (explore, prior, reserve_minutes)) or not 0 <= explore <= 1 or not 0 <= prior <= 1 or not reserve_minutes > 0:
         raise SettingError("Decider", "`explore` and `prior` are shares, `reserve_minutes` is above 0", "Type e.g. `explore=0.02`.")
 
 # %% ../nbs/50_act/555_decider.ipynb #2756ea2e
@@ -145,7 +147,9 @@ def observe_event(decider: Decider, event: Mapping[str, Any], key: str | None) -
     try:
         customer, at, _ = (event[name] for name in _LEAST)
         us = to_us(at)
-    except (KeyError, AttributeError, TypeError):
+        if customer in (None, ""):
+            raise KeyError
+    except (KeyError, AttributeError, TypeError, SettingError):
         raise SchemaError("event", "it lacks a customer, a time or a name", f"An event has {', '.join(_LEAST)}, and what rules ask for.") from None
     event = with_intent(event, *decider.text) if decider.text else event
     with decider._turn:

@@ -61,7 +61,10 @@ def _as_score(given: Score | tuple[float, ...] | float, usual: Score) -> Score:
         return given
     values: Any = given
     parts = list(values) if isinstance(given, tuple | list) else [values]
-    p, v, context = (float(parts[k]) if k < len(parts) else other for k, other in enumerate((usual.p, usual.v, usual.context)))
+    try:
+        p, v, context = (float(parts[k]) if k < len(parts) else other for k, other in enumerate((usual.p, usual.v, usual.context)))
+    except (TypeError, ValueError):
+        raise SettingError("scores", f"{given!r} is no chance", "Give a chance, or chance and money of an acceptance, e.g. {'mail': (0.04, 60)}.") from None
     return Score(p, v, context)
 
 
@@ -112,6 +115,8 @@ class _Known:
         found = self.usual if known is None else [known.get(a.action_id, u) for a, u in zip(self.actions, self.usual, strict=True)]
         if given is None:
             return found
+        if unknown := sorted(set(given) - {action.action_id for action in self.actions}):
+            raise SettingError("scores", f"there are no actions {unknown}", f"The actions are {', '.join(action.action_id for action in self.actions)}.")
         return [_as_score(given[a.action_id], s) if a.action_id in given else s for a, s in zip(self.actions, found, strict=True)]
 
 # %% ../nbs/50_act/554_decider_states.ipynb #5d0b2d05

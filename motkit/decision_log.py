@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from .errors import DesignError, SchemaError
+from .errors import DesignError, LedgerError, SchemaError
 from .journal import Entry, Journal
 from .off_policy import PolicyValue, off_policy_value
 from .offer_scores import ACCEPTED, ANSWER_DAYS
@@ -85,8 +85,10 @@ def logged_decisions(
 ) -> pl.DataFrame:  # a row a decision, columns of `LOGGED`
     """The ledger's decisions with what was possible, how likely what was done was, and what it brought.
 
-    Raises `DesignError` where no decision can be judged, or where chance decided on none.
+    Raises `DesignError` where no decision can be judged, or where chance decided on none; `LedgerError`.
     """
+    if not isinstance(ledger, Journal):
+        raise LedgerError("logged_decisions", f"the ledger is a {type(ledger).__name__}", "Open it first: `motkit.Ledger('sqlite:///ledger.db')`.")
     fates: dict[str, list[Entry]] = defaultdict(list)
     for entry in ledger.entries(["contact", "outcome", "override"], until=until):
         fates[entry.ref].append(entry)

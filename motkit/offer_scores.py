@@ -21,7 +21,7 @@ from scipy.special import expit, logit, ndtri
 
 from .numbers import as_number
 from .contact_rules import CONTACT
-from .errors import FewEventsWarning, SchemaError
+from .errors import FewEventsWarning, SchemaError, SettingError
 from .offer_contexts import FACTORS, context_factors, context_rows, factor_table, with_factors
 from .offers import Offers, parse_offers
 from .rule_kernels import from_us, to_us
@@ -339,8 +339,10 @@ def score_offers(
 ) -> pl.DataFrame:  # `customer_id, action_id, p, ci_low, ci_high, value, context, score, basis, n`, what rules ask, `cost` and usage
     """Score every customer and action: `score = p * value * context * lever`; contexts of the offers and those given multiply.
 
-    `basis` is "fitted", "rates" or "prior only"; `n` counts the answered contacts of the action. Raises `SchemaError`.
+    `basis` is "fitted", "rates" or "prior only"; `n` counts the answered contacts of the action. Raises `SchemaError`, `SettingError`.
     """
+    if not isinstance(offers, Offers):
+        raise SettingError("score_offers", f"the offers are a {type(offers).__name__}", "Read their file first: `read_offers('offers.toml')`.")
     people = customers.lazy().unique("customer_id", maintain_order=True).collect()
     model = model or fit_offers(history, offers, people, as_of)
     actions = action_table(offers)

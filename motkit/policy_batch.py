@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from .blocks import BLOCK, in_blocks
 from .consent_spans import ConsentSpans, code_consents, make_spans
 from .contact_rules import NEVER, Action, ConsentRule, CountRule, HoldoutRule, NeverRule, Policy, QuietRule, Rule, ValidityRule, fits
-from .errors import SchemaError
+from .errors import SchemaError, SettingError
 from .policy_past import Past, check_candidates, code_actions, code_values, find_codes, reach_us, read_past
 from .rule_kernels import HORIZON_US, quiet_free, to_us, valid_free
 from .schema import UTC
@@ -377,7 +377,7 @@ def _consent_spans(consents: pl.DataFrame, policy: Policy, actions: Sequence[Act
 def apply_policy(
     candidates: pl.DataFrame | pl.LazyFrame,  # `customer_id, action_id, channel, category, purpose`, and any other columns
     history: pl.DataFrame | pl.LazyFrame,  # `customer_id, timestamp, status, channel, ...`; `event` for what is no contact
-    policy: Policy,
+    policy: Policy,  # of `motkit.read_policy`
     at: datetime,  # the instant of the decision; without a zone it is UTC
     customers: pl.DataFrame | pl.LazyFrame | None = None,  # `customer_id, time_zone`
     consents: pl.DataFrame | pl.LazyFrame | None = None,  # `customer_id, purpose, channel, valid_from, valid_to, given`
@@ -386,8 +386,10 @@ def apply_policy(
     """Say for each candidate whether the policy allows it now, which rules block it, and from when on none does.
 
     A contact has one row with its present status. Without consents nobody has given any. Where a customer may get several
-    actions at once, `tight` has a bit for each rule that has not room for all. Raises `SchemaError`.
+    actions at once, `tight` has a bit for each rule that has not room for all. Raises `SchemaError`, `SettingError`.
     """
+    if not isinstance(policy, Policy):
+        raise SettingError("apply_policy", f"the policy is a {type(policy).__name__}", "Read its file first: `read_policy('policy.toml')`.")
     table, known = candidates.lazy().collect(), {action.action_id: action for action in (*policy.actions, *actions)}
     check_candidates(table, known)
     action, kinds = code_actions(table, known)

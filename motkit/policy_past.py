@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['code_values', 'find_codes', 'check_candidates', 'code_actions', 'counted', 'reach_us', 'Past', 'sort_by_time',
-           'read_past']
+           'check_history', 'read_past']
 
 # %% ../nbs/50_act/511_policy_past.ipynb #ec7b75ed
 from collections.abc import Mapping, Sequence
@@ -189,6 +189,19 @@ def sort_by_time(
     return table.select((pl.col("_key") // span).alias(customer), (pl.col("_key") % span + first).alias(stamp), pl.exclude("_key"))
 
 # %% ../nbs/50_act/511_policy_past.ipynb #7d72e216
+def check_history(
+    history: pl.LazyFrame,
+) -> list[str]:  # its columns
+    """Raise `SchemaError` where a history lacks customers or times."""
+    has = history.collect_schema()
+    faults = [f"missing {missing}"] if (missing := [name for name in ("customer_id", "timestamp") if name not in has]) else []
+    if "timestamp" in has and not has["timestamp"].is_temporal():
+        faults.append(f"`timestamp` is {has['timestamp']}, needs times")
+    if faults:
+        raise SchemaError("history", faults, f"It has {has.names()}. Contacts need customer_id, timestamp, status, channel.")
+    return has.names()
+
+# %% ../nbs/50_act/511_policy_past.ipynb #9ae34856
 def read_past(
     history: pl.DataFrame | pl.LazyFrame,  # contacts and other events
     policy: Policy,
@@ -197,9 +210,7 @@ def read_past(
 ) -> Past:
     """Keep the rows of history that rules count at an instant, sorted by customer and time."""
     rows = history.lazy()
-    has, stamp = rows.collect_schema().names(), pl.col("timestamp").cast(UTC).to_physical()
-    if missing := [column for column in ("customer_id", "timestamp") if column not in has]:
-        raise SchemaError("history", f"missing {missing}", f"It has {has}. Contacts need customer_id, timestamp, status, channel.")
+    has, stamp = check_history(rows), pl.col("timestamp").cast(UTC).to_physical()
     event = _says(rows, has, policy.count_statuses)
     kinds = {(bit, name): match for bit, rule in enumerate(policy.rules) for name, match in counted(rule)}
     same = sorted({field for rule in policy.rules if isinstance(rule, CountRule) for field in rule.same})
@@ -227,4 +238,3 @@ def _sort_past(table: pl.DataFrame, names: pl.Series) -> pl.DataFrame:
     code = pl.Series("_customer", find_codes(table["customer_id"], names))
     table = table.drop("customer_id").with_columns(code).filter(pl.col("_customer") >= 0)
     return sort_by_time(table, "_customer", "_stamp", names.len())
-

@@ -18,6 +18,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from .contact_rules import DAY_US, NEVER, Action, ConsentRule, CountRule, HoldoutRule, NeverRule, Policy, QuietRule, Rule, ValidityRule, Window
+from .errors import SettingError
 
 # %% ../nbs/50_act/501_rule_kernels.ipynb #840cf259
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,8 +28,11 @@ _US = timedelta(microseconds=1)
 def to_us(
     at: datetime,  # a time; without a zone it is UTC
 ) -> int:  # microseconds since 1970
-    """Turn a time into whole microseconds since 1970."""
-    return (at.replace(tzinfo=at.tzinfo or UTC) - _EPOCH) // _US
+    """Turn a time into whole microseconds since 1970. Raises `SettingError` for what is no time."""
+    try:
+        return (at.replace(tzinfo=at.tzinfo or UTC) - _EPOCH) // _US
+    except (AttributeError, TypeError):
+        raise SettingError("instant", f"it is {type(at).__name__}, needs a datetime", "Type e.g. `datetime(2026, 3, 2, 12, tzinfo=UTC)`.") from None
 
 
 def from_us(

@@ -206,6 +206,9 @@ def test_scores_of_a_table_are_used_and_the_decision_shows_itself() -> None:
         ({"reserve_minutes": 0}, "above 0"),
         ({"prices": {"minutes": 1.0}}, r"no limits \['minutes'\]"),
         ({"policy": parse_policy("")}, "no action"),
+        ({"explore": "2%"}, "are shares"),
+        ({"text": "text"}, "needs a field and one of"),
+        ({"text": ("text", "guess")}, "needs a field and one of"),
     ],
 )
 def test_deciders_that_cannot_decide_are_refused(call: Any, said: str) -> None:
@@ -215,10 +218,18 @@ def test_deciders_that_cannot_decide_are_refused(call: Any, said: str) -> None:
 
 def test_events_without_a_customer_or_a_time_are_refused_and_unknown_statuses_too() -> None:
     decider = Decider(bench_policy())
-    for event in ({"customer_id": "ann", "event": "look"}, {"customer_id": "ann", "timestamp": "noon", "event": "look"}):
+    for event in ({"customer_id": "ann", "event": "look"}, {"customer_id": "ann", "timestamp": "noon", "event": "look"}, {"customer_id": None, "timestamp": NOON, "event": "look"}):
         with pytest.raises(SchemaError, match="lacks a customer, a time or a name"):
             decider.observe(event)
     with pytest.raises(SettingError, match="'lost' is unknown"):
         settle_contact(decider, decider.preview("ann", NOON), "lost", NOON)
     with pytest.raises(SettingError, match="without a ledger"):
         settle_contact(decider, "d1", "sent", NOON)
+
+
+def test_what_is_no_time_no_chance_or_no_action_is_refused_in_words() -> None:
+    decider: Any = Decider(parse_policy(SHOP))
+    name = decider.actions[0].action_id
+    for at, scores, said in (("noon", None, "it is str, needs a datetime"), (NOON, {name: "high"}, "'high' is no chance"), (NOON, {"mial": 0.4}, r"no actions \['mial'\]")):
+        with pytest.raises(SettingError, match=said):
+            decider.decide("ann", at, scores)

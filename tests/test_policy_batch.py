@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ import motkit
 from motkit.consent_spans import make_spans
 from motkit.crowd_bench import time_policy
 from motkit.decision_bench import CHANGES, ZONES, World, bench_policy, make_world
-from motkit.errors import SchemaError
+from motkit.errors import SchemaError, SettingError
 from motkit.policy import NEVER, Action, CountRule, NeverRule, Policy, Rule, fits, parse_policy
 from motkit.policy_batch import apply_policy, make_crowd
 from motkit.policy_past import code_actions, code_values
@@ -166,6 +166,11 @@ def test_tables_that_lack_columns_are_refused_with_what_they_need() -> None:
         ask(policy, at, replace(world, candidates=world.candidates.select("customer_id", action_id=pl.lit("zz"))))
     with pytest.raises(SchemaError, match=r"history: missing \['timestamp'\]"):
         ask(policy, at, replace(world, history=world.history.drop("timestamp")))
+    with pytest.raises(SchemaError, match="`timestamp` is String, needs times"):
+        ask(policy, at, replace(world, history=world.history.cast({"timestamp": pl.String})))
+    for wrong, when, said in (("policy.toml", at, "Read its file first"), (policy, "noon", "needs a datetime")):
+        with pytest.raises(SettingError, match=said):
+            apply_policy(world.candidates, world.history, cast(Any, wrong), cast(Any, when))
     with pytest.raises(SchemaError, match="customers"):
         ask(policy, at, replace(world, customers=world.customers.drop("time_zone")))
     with pytest.raises(SchemaError, match=r"missing \['given'\]"):

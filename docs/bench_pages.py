@@ -33,6 +33,7 @@ from tornado.websocket import websocket_connect
 
 CUSTOMERS = 1_000_000
 OF_EVENTS = ("sessions", "contacts")  # no page of sums reads them; they stay as they are
+COUNTS = ("customers", "n", "n_customers", "events", "n_events", "sessions", "visits", "rows", "rows_read", "advocates", "single", "at_risk", "n_late", "n_on_time")
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--hide-scrollbars")
 PAGES = ("overview", "engagement", "onboarding", "moments", "promises", "personas", "decisions")
 _WATCH = """() => {
@@ -67,19 +68,25 @@ _WATCH = """() => {
 
 
 def grow(study: Path, out: Path, customers: int) -> Path:
-    """A copy of a study in which every table of customers is repeated under new names."""
+    """A copy of a study in which every table of customers is repeated under new names, and what others count is as many times as much."""
     shutil.copytree(study, out, dirs_exist_ok=True)
     manifest = json.loads((out / "manifest.json").read_text())
     there = pl.scan_parquet(out / manifest["tables"]["engagement"]["file"]).select(pl.len()).collect().item()
-    copies = pl.LazyFrame({"copy": range(-(-customers // there))})
-    name = pl.col("customer_id") + pl.format("-{}", "copy")
+    times = -(-customers // there)
     for table, entry in manifest["tables"].items():
-        file = out / entry["file"]
-        if table not in OF_EVENTS and "customer_id" in pl.read_parquet_schema(file) and entry["rows"]:
-            grown = copies.join(pl.scan_parquet(file), how="cross").with_columns(customer_id=name).drop("copy")
-            grown.sink_parquet(out / "grown.parquet")
-            (out / "grown.parquet").replace(file)
-            entry["rows"] *= -(-customers // there)
+        file, rows = out / entry["file"], pl.scan_parquet(out / entry["file"])
+        schema = rows.collect_schema()
+        if table in OF_EVENTS or not entry["rows"]:
+            continue
+        if "customer_id" in schema:
+            named = pl.LazyFrame({"copy": range(times)}).join(rows, how="cross")
+            grown = named.with_columns(pl.col("customer_id") + pl.format("-{}", "copy")).drop("copy")
+            entry["rows"] *= times
+        else:
+            counts = [name for name in COUNTS if name in schema and schema[name].is_numeric()]
+            grown = rows.with_columns(pl.col(name) * times for name in counts)
+        grown.sink_parquet(out / "grown.parquet")
+        (out / "grown.parquet").replace(file)
     (out / "manifest.json").write_text(json.dumps(manifest))
     return out
 

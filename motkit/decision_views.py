@@ -76,7 +76,7 @@ def decision_figures(
     ]
     table = pl.DataFrame(figures, schema=["figure", "value", "rests_on"], orient="row")
     sentence = f"{say_many(row['chosen'], 'action')} for {say_count(row['customers'])} customers promise a value of {say_count(row['value'])}."
-    return View(name, title, sentence, table, _PROMISED)
+    return View(name, title, sentence, table, join_sentences(_asked(study), _PROMISED))
 
 # %% ../nbs/70_show/715_decision_views.ipynb #81dee7d8
 def policy_losses(
@@ -93,7 +93,7 @@ def policy_losses(
     most = fall.sort("removed", descending=True).row(0, named=True)
     sentence = f"Of {say_count(start)} pairs of customer and action {say_count(fall['left'][-1])} may go out now; {say_name(most['rule'])} removes most, {say_count(most['removed'])}."
     idle = fall.filter(pl.col("blocked") == 0)["rule"].to_list()
-    none = f"Nothing is blocked by {', '.join(say_name(rule) for rule in idle)}." if idle else ""
+    none = f"These rules block nothing now: {', '.join(say_name(rule) for rule in idle)}." if idle else ""
     return View(name, title, sentence, table, join_sentences(_asked(study), "Each pair is charged to the first rule that blocks it; counts have no interval.", none))
 
 # %% ../nbs/70_show/715_decision_views.ipynb #7b6eadbc
@@ -111,7 +111,7 @@ def rule_costs(
         return _nothing(name, title, "No rule alone blocks any action, so none costs anything by itself.")
     first = table.row(0, named=True)
     sentence = f"{say_name(first['rule']).capitalize()} costs most: without it the best assignment would promise {say_count(first['value_lost'])} more."
-    footing = join_sentences(_asked(study), "Only candidates that no other rule blocks are counted; `at most` allows for assignments that were not found, and `price` is the value lost for each blocked one.", _PROMISED, "What a rule protects is not on this side of the account.")
+    footing = join_sentences(_asked(study), "Only candidates that no other rule blocks are counted; “at most” allows for assignments that were not found, and “price” is the value lost for each blocked one.", _PROMISED, "What a rule protects is not on this side of the account.")
     return View(name, title, sentence, table, footing)
 
 
@@ -180,7 +180,7 @@ def moment_factors(
     table = hide_small_groups(rows, small, ["accepted", "expected", "low", "high"], customers="contacts")
     said = "; ".join(f"{say_name(row['context'])} {row['factor']:.2f} ({row['basis']})" for row in rows.iter_rows(named=True))
     sentence = f"What a customer did lately changes the chance of an offer by a factor: {said}."
-    footing = join_sentences(f"n = {say_many(int(rows['contacts'].sum()), 'contact')}, as of {as_of_day(study)}.", "`contacts` were answered within the context, later than those from which scores were learned; the interval (95 %) is of accepted over expected.", "It goes with the context, and need not come from it.", say_hidden(table, small, "context"))
+    footing = join_sentences(f"n = {say_many(int(rows['contacts'].sum()), 'contact')}, as of {as_of_day(study)}.", "Contacts were answered within the context, later than those from which scores were learned; the interval (95 %) is of accepted over expected.", "It goes with the context, and need not come from it.", say_hidden(table, small, "context"))
     return View(name, title, sentence, table, footing)
 
 # %% ../nbs/70_show/715_decision_views.ipynb #1b9d7e3d
@@ -198,7 +198,7 @@ def chosen_actions(
     table = hide_small_groups(rows, small, ["worth"], customers="chosen")
     top = table.drop_nulls("chosen").row(0, named=True) if table["chosen"].count() else None
     sentence = f"{say_name(top['action']).capitalize()} goes to most customers: {say_count(top['chosen'])}." if top and top["chosen"] else "Nothing goes out."
-    footing = join_sentences(_asked(study), "`n` is the number of past contacts from which the acceptance of an action was learned, `acceptance` its mean over all customers.", say_hidden(table, small, "action"))
+    footing = join_sentences(_asked(study), "In the table, n is the number of past contacts from which the acceptance of an action was learned; acceptance is its mean over all customers.", say_hidden(table, small, "action"))
     return View(name, title, sentence, table, footing)
 
 

@@ -226,6 +226,6 @@ def journey_pains(
     where = own.with_columns(where=pl.format("{}: {}", "step", "pain")).sort("share", descending=True)
     table = where.select("where", "n", "customers", "touched", "share", "ci_low", "ci_high", "mostly")
     row = table.row(0, named=True)
-    sentence = f"The most frequent pain is {row['where']}, met by {say_interval(row['share'], row['ci_low'], row['ci_high'])} of the {say_count(row['n'])} journeys that were there, mostly {say_name(row['mostly'])}."
+    sentence = f"The most frequent pain is {row['where']}, met by {say_interval(row['share'], row['ci_low'], row['ci_high'])} of the {say_count(row['n'])} journeys that were there; most often it was about “{say_name(row['mostly'])}”."
     footing = f"Shares of the journeys that came to the step. What counts as a repeat, a long wait and a complaint stands in the plan. Brackets are the {interval_name(study)}; a complaint near by need not be about the step."
     return View(name, title, sentence, table, footing, brief=table.head(10))

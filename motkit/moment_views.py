@@ -82,7 +82,7 @@ def moment_figures(
     figures = [
         ("go with loyalty", row["n_makes"], tried),
         ("go against loyalty", row["n_breaks"], tried),
-        ("show no evidence", row["n_no_evidence"], "which is not evidence of nothing"),
+        ("show no evidence", row["n_no_evidence"], "they may matter or not: the data cannot tell"),
         ("cannot be judged", row["n_not_estimable"] + row["left_out"], "too few customers or outcomes, or they tell of the outcome itself"),
     ]
     table = pl.DataFrame([{"figure": figure, "value": say_count(value), "rests_on": rests} for figure, value, rests in figures])
@@ -139,12 +139,12 @@ def moment_effects(
     if not table.height:
         return View("moment_effects", title, "", rows.clear(), "", _NONE)
     parts = []
-    for verdict, words in (("makes", "in favour of loyalty"), ("breaks", "against it")):
+    for verdict, words in (("makes", "goes with loyalty most"), ("breaks", "goes against it most")):
         best = found.filter(pl.col("verdict") == verdict).head(1)
         if best.height:
             row = best.row(0, named=True)
-            parts.append(f"{say_name(row['moment'])} most {words} ({risk} times {row['ratio']:.2f}, {row['ratio_low']:.2f} to {row['ratio_high']:.2f})")
-    sentence = f"Of {say_many(table.height, 'interaction')} shown, {' and '.join(parts)} stand out." if parts else _NONE
+            parts.append(f"“{say_name(row['moment'])}” {words} ({row['ratio']:.2f} times {risk}, {row['ratio_low']:.2f} to {row['ratio_high']:.2f})")
+    sentence = f"Of {say_many(table.height, 'interaction')} shown, {' and '.join(parts)}." if parts else _NONE
     hidden = table.filter(pl.col("hidden") != "").height
     footing = join_sentences(
         _rests_on(study),

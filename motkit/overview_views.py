@@ -62,7 +62,7 @@ def _told(sides: Mapping[str, pl.DataFrame]) -> list[tuple[pl.DataFrame, str, st
 
 def _list(names: pl.Series) -> str:
     """Names in a sentence, the first three of them."""
-    words = [say_name(name) for name in names.head(3)]
+    words = [f"“{say_name(name)}”" for name in names.head(3)]
     return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
 
 # %% ../nbs/70_show/7194_overview_views.ipynb #ecbfd75d
@@ -89,7 +89,7 @@ def promises_now(
         return View(name, title, "", kept.table, "", kept.empty)
     table = kept.table.join(_slips(study), on="promise", how="left", maintain_order="left").with_columns(pl.col("slips").fill_null(False))
     slipping = table.filter("slips").sort("kept", nulls_last=True)
-    told = [f"{say_name(row['promise'])} ({row['change']} since {row['since']}{_kept(row)})" for row in slipping.iter_rows(named=True)]
+    told = [f"{say_name(row['promise'])}{_kept(row)}, {row['change']} since {row['since']}" for row in slipping.iter_rows(named=True)]
     watched = "watch_summary" in study.tables
     none = "No promise has been flagged as slipping." if watched else "Nothing was watched for a change."
     sentence = f"{say_many(len(told), 'promise')} {'slips' if len(told) == 1 else 'slip'}: {'; '.join(told)}." if told else f"{none} {kept.sentence}"
@@ -99,7 +99,7 @@ def promises_now(
 
 def _kept(row: Mapping[str, Any]) -> str:
     """The share kept over the whole time, if it may be shown."""
-    return "" if row["kept"] is None else f"; kept {say_interval(row['kept'], row['ci_low'], row['ci_high'])} over the whole time"
+    return "" if row["kept"] is None else f", {say_interval(row['kept'], row['ci_low'], row['ci_high'])} of all cases kept"
 
 # %% ../nbs/70_show/7194_overview_views.ipynb #6eba72e4
 def at_risk_now(

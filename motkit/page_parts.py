@@ -173,7 +173,7 @@ def coloured(
 
 # %% ../nbs/70_show/73_page_parts.ipynb #e410eae0
 ROLES = ("viewer", "analyst", "agent")  # what a login can give
-DRILL_ROLES = ("analyst",)  # who may see the customers behind a group
+DRILL_ROLES = ("analyst",)  # who may see the customers behind a group; an agent sees one card at a time
 
 
 def pages_for(

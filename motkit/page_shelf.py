@@ -7,6 +7,8 @@ __all__ = ['write_picture', 'Shown', 'show_look', 'Shelf', 'list_work']
 
 # %% ../nbs/70_show/731_page_shelf.ipynb #b619c728
 import json
+import logging
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -63,6 +65,22 @@ def show_look(
     study: StudyTables,  # an open study
     picked: Picked = {},  # noqa: B006  # by the reader, for all choices
 ) -> Shown:
+    """Make a view, its picture, its table and its code; one that cannot be made says so in its place, and why in the log."""
+    try:
+        return _show(look, study, picked)
+    except _SURPRISES as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        told = (look.name, type(error).__name__, where.name, where.lineno)  # the message of the error may hold data
+        logging.getLogger("motkit.pages").error("the view %s could not be made: %s in %s, line %s", *told)
+        title = look.name.replace("_", " ").capitalize()
+        return Shown(View(look.name, title, "", pl.DataFrame(), "", _FAILED), "", "", code_of(look, study, picked))
+
+
+_SURPRISES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_FAILED = "This view could not be made, although its tables are there. The others are right.\nThe log of the server says where it stopped; please tell whoever runs it."
+
+
+def _show(look: Look, study: StudyTables, picked: Picked) -> Shown:
     """Make a view, its picture, its table and its code."""
     view = look_at(look, study, picked)
     if view.empty:

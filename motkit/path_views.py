@@ -83,7 +83,7 @@ def surprising_steps(
     words = own.with_columns(step=pl.format("{} → {}", _say("from_event"), _say("to_event"))).sort("lift", descending=True)
     table = words.select("step", "n", "customers", "lift", "ci_low", "ci_high", "median_s")
     row = table.row(0, named=True)
-    sentence = f"{row['step']} occurs {row['lift']:.1f} times ({row['ci_low']:.1f} to {row['ci_high']:.1f}) as often as if the order of each visit were chance."
+    sentence = f"“{row['step']}” occurs {row['lift']:.1f} times ({row['ci_low']:.1f} to {row['ci_high']:.1f}) as often as if the order of each visit were chance."
     footing = f"n = {say_count(float(lifts['n'].sum()))} steps within visits; a lift of 1 is chance. {_FDR} Brackets are the {interval_name(study)}. This is an association."
     return View(name, title, sentence, table, footing)
 

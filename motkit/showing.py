@@ -71,7 +71,7 @@ def say_day(value: Any) -> str:
 
 def say_interval(value: float, low: float | None, high: float | None) -> str:
     """A share with its interval, e.g. '42% (40% to 44%)'; the interval is rounded outward."""
-    if low is None or high is None:
+    if low is None or high is None or not isfinite(low + high):
         return say_share(value)
     return f"{say_share(value)} ({floor(low * 100 + 1e-9)}% to {ceil(high * 100 - 1e-9)}%)"
 
@@ -174,6 +174,9 @@ def _cell_text(column: str, value: Any) -> str:
     return say_day(value) if hasattr(value, "strftime") else str(value)
 
 # %% ../nbs/70_show/70_showing.ipynb #5986498f
+_LONG = 40  # letters of a text that needs a broad column
+
+
 def table_html(
     table: pl.DataFrame,  # any small table; a text column `hidden` says why the values of a row are missing
     rows: int = 20,  # rows to show at most
@@ -186,7 +189,8 @@ def table_html(
     for row in table.head(rows).iter_rows(named=True):
         why = row.get("hidden") or ""
         texts = {c: why if why and row[c] is None else _cell_text(c, row[c]) for c in columns}
-        body.append("<tr>" + "".join(f"<td{' class=num' * (c in numbers)}>{escape(texts[c])}</td>" for c in columns) + "</tr>")
+        kinds = {c: " class=num" if c in numbers else " class=long" if len(texts[c]) > _LONG else "" for c in columns}
+        body.append("<tr>" + "".join(f"<td{kinds[c]}>{escape(texts[c])}</td>" for c in columns) + "</tr>")
     left = table.height - rows
     more = f'<p class="motkit-more">{say_many(left, "more row")} in the table.</p>' if left > 0 else ""
     return f'<table class="motkit-table"><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>{more}'

@@ -248,6 +248,7 @@ def data_quality(
     table = pl.concat([accepted, rejects]).with_columns(share=pl.col("rows") / (read or 1))
     if not read:
         return View(name, title, "", table.clear(), "", "No row was read in this study.")
+    whole = f"All {say_many(read, 'row')} that were read became events; none was rejected"
     sentence = f"{say_many(read, 'row')} {'was' if read == 1 else 'were'} read: {say_count(events)} became events ({say_share(events / read)}), {say_count(rejected)} were rejected"
     if rejects.height and rejected:
         sentence += f", most often because of: {rejects['reason'][0]} ({say_count(rejects['rows'][0])})"
@@ -256,7 +257,7 @@ def data_quality(
     check = "Accepted and rejected rows add up to the rows read." if not odd else f"{say_many(abs(odd), 'row')} {'are missing' if odd > 0 else 'are too many'} in this account."
     more = f"{say_many(unexplained, 'rejected row')} without a reason." if unexplained else ""
     footing = join_sentences(f"n = {say_many(read, 'row')}; a count, so there is no interval.", check, more, _say_format(study))
-    return View(name, title, sentence + ".", table, footing)
+    return View(name, title, (whole if events == read else sentence) + ".", table, footing)
 
 # %% ../nbs/70_show/71_views.ipynb #aba6f6ef
 def _level_figure(study: StudyTables) -> dict[str, str] | None:

@@ -80,7 +80,7 @@ def changes_flagged(
     if not table.height:
         return View(name, title, "", table, "", f"Nothing changed that could be told from chance. {footing}")
     first = table.row(table.height - 1, named=True)
-    sentence = f"{say_many(table.height, 'change')} {'was' if table.height == 1 else 'were'} flagged; the latest on {first['at']}: {first['chart']}, {first['change']}, most likely since {first['since']}."
+    sentence = f"{say_many(table.height, 'change')} {'was' if table.height == 1 else 'were'} flagged. The latest, of {first['at']}, is about “{first['chart']}”: {first['change']}, most likely since {first['since']}."
     brief = table.select("chart", "change", pl.col("since").alias("most likely since"), pl.col("at").alias("flagged on"), pl.col("until").alias("last seen"), pl.col("ratio").alias("times what was expected"), "drivers")
     return View(name, title, sentence, table, footing, brief=brief)
 

@@ -1,6 +1,9 @@
 """The app: one menu, addresses that show the same again, and the pages as they are served."""
 
+import json
+import signal
 import socket
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
@@ -115,6 +118,33 @@ def test_the_command_says_where_the_page_is_once_it_answers(address: str) -> Non
     for name in ("liveness", "health"):
         with urllib.request.urlopen(f"{address}/{name}", timeout=30) as answer:
             assert answer.status == 200
+
+
+def test_health_tells_the_study_and_when_there_is_none_any_more(tmp_path: Path) -> None:
+    with serve_study(save_study(tmp_path)) as address:
+        with urllib.request.urlopen(f"{address}/health", timeout=30) as answer:
+            assert json.loads(answer.read()) == {"status": "ok", "as_of": make_study().manifest["as_of"]}
+        (tmp_path / "manifest.json").unlink()
+        with pytest.raises(urllib.error.HTTPError) as told:
+            urllib.request.urlopen(f"{address}/health", timeout=30)
+        told.value.close()
+        assert told.value.code == 503
+
+
+def test_a_line_a_request_without_who_asked_and_for_what(tmp_path: Path) -> None:
+    with start_server(str(save_study(tmp_path)), "--port", "0") as server:
+        address = server.stdout.readline().split(" at ")[1].split("/ ")[0]
+        for path in ("/?page=card&channels=anna%40example.org", "/health", "/no-such-page"):
+            try:
+                urllib.request.urlopen(address + path, timeout=60).close()
+            except urllib.error.HTTPError as refused:
+                refused.close()
+        server.send_signal(signal.SIGINT)
+        said = server.communicate(timeout=30)[1]
+    lines = [line.split(" ", 2)[2] for line in said.splitlines()]
+    assert [line.split()[:3] for line in lines] == [["GET", "/", "200"], ["GET", "/no-such-page", "404"]]
+    assert "anna" not in said
+    assert "Traceback" not in said
 
 
 def _knock(address: str, origin: str) -> int:

@@ -35,7 +35,7 @@ def test_the_weightiest_moments_of_either_side_are_told_and_small_ones_are_not()
     moments += [_moment("few", "breaks", 9.0, 2.0, n=5), _moment("nearly_all", "makes", 0.1, 2.0, n=995), _moment("unclear", "no evidence", 1.0, 3.0)]
     view = moments_now(_study(moments))
     assert set(view.table["moment"]) == {"good_0", "good_1", "good_2", "good_3", "bad"}
-    assert view.sentence == "Good 0, good 1 and good 2 go with loyalty; bad goes with leaving."
+    assert view.sentence == "“good 0”, “good 1” and “good 2” go with loyalty; “bad” goes with leaving."
     assert "n = 1,000 customers, 200 with the outcome" in view.footing
     assert "followed for 90,000 days" in view.footing
 
@@ -50,7 +50,7 @@ def _promises(alarms: list[tuple[str, str, str, str]]) -> MadeStudy:
 
 def test_a_promise_slips_when_its_latest_flag_is_for_the_worse() -> None:
     down, up = ("delivery", "kept", "down", ""), ("delivery", "kept", "up", "")
-    assert promises_now(_promises([down])).sentence == "1 promise slips: delivery (kept less since 2026-01-05; kept 80% (76% to 84%) over the whole time)."
+    assert promises_now(_promises([down])).sentence == "1 promise slips: delivery, 80% (76% to 84%) of all cases kept, kept less since 2026-01-05."
     for alarms in ([down, up], [("delivery", "kept", "down", "plan: pro")], [("delivery", "rate", "down", "")]):
         assert promises_now(_promises(alarms)).sentence.startswith("No promise has been flagged as slipping.")
     assert promises_now(_promises([("refund", "timing", "down", "")])).table.filter("slips")["promise"].to_list() == ["refund"]

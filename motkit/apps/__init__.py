@@ -156,13 +156,13 @@ def _close_embedding(server: Any, prefix: str) -> None:
 
 
 def _log_request(handler: Any) -> None:
-    """One line a request, without what was asked in the query; static files and health checks are left out."""
+    """One line a request, without who asked and what was asked in the query; static files and health checks are left out."""
     path = handler.request.path
     if re.search(r"/(static|components)/|/(liveness|health|favicon\.ico)$", path):
         return
-    user = handler.current_user if isinstance(handler.current_user, str) and handler.current_user != "default_user" else "-"
-    spent_ms = 1000 * handler.request.request_time()
-    logging.getLogger("motkit.requests").info("%s %s %d %.0f ms %s", handler.request.method, path, handler.get_status(), spent_ms, user)
+    known = isinstance(handler.current_user, str) and handler.current_user != "default_user"
+    spent_ms, who = 1000 * handler.request.request_time(), "logged in" if known else "-"
+    logging.getLogger("motkit.requests").info("%s %s %d %.0f ms %s", handler.request.method, path, handler.get_status(), spent_ms, who)
 
 
 def _log_to_stderr() -> None:

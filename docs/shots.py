@@ -20,7 +20,7 @@ from playwright.sync_api import TimeoutError as LateError
 from playwright.sync_api import sync_playwright
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-color-profile=srgb")
-LOOKS = {"light": (1280, "light"), "dark": (1280, "dark"), "phone": (390, "light"), "phone-dark": (390, "dark")}
+LOOKS = {"light": (1280, "light"), "dark": (1280, "dark"), "phone": (390, "light")}
 TALLEST_PX = 7000
 PASSWORD = "four words for pictures"  # of the access file that is made for the card alone
 _HEIGHT = """() => {

@@ -143,7 +143,7 @@ def moment_effects(
         best = found.filter(pl.col("verdict") == verdict).head(1)
         if best.height:
             row = best.row(0, named=True)
-            parts.append(f"“{say_name(row['moment'])}” {words} ({row['ratio']:.2f} times {risk}, {row['ratio_low']:.2f} to {row['ratio_high']:.2f})")
+            parts.append(f"“{say_name(row['moment'])}” {words} ({row['ratio']:.2f} times the {risk}, {row['ratio_low']:.2f} to {row['ratio_high']:.2f})")
     sentence = f"Of {say_many(table.height, 'interaction')} shown, {' and '.join(parts)}." if parts else _NONE
     hidden = table.filter(pl.col("hidden") != "").height
     footing = join_sentences(

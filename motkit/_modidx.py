@@ -2752,6 +2752,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'motkit.page_shelf.Shelf.take': ('70_show/page_shelf.html#shelf.take', 'motkit/page_shelf.py'),
                                    'motkit.page_shelf.Shown': ('70_show/page_shelf.html#shown', 'motkit/page_shelf.py'),
                                    'motkit.page_shelf._open': ('70_show/page_shelf.html#_open', 'motkit/page_shelf.py'),
+                                   'motkit.page_shelf._show': ('70_show/page_shelf.html#_show', 'motkit/page_shelf.py'),
                                    'motkit.page_shelf._version': ('70_show/page_shelf.html#_version', 'motkit/page_shelf.py'),
                                    'motkit.page_shelf.list_work': ('70_show/page_shelf.html#list_work', 'motkit/page_shelf.py'),
                                    'motkit.page_shelf.show_look': ('70_show/page_shelf.html#show_look', 'motkit/page_shelf.py'),

@@ -312,7 +312,7 @@ def intents_told(
         return View(name, title, "", table, "", f"No intent was told by {small} customers.")
     texts, unclear, method = whole["texts"][0], whole["abstained"][0], found["method"][0]
     text = f"Most often told: {say_intent(clear['intent'][0])}, {say_share(clear['share'][0])} of {say_many(texts, 'text')}; in {say_share(unclear)} none was clear."
-    footing = join_sentences(f"n = {say_many(texts, 'text')}, as of {as_of_day(study)}, read {_METHODS[method]}. How often it is right on your texts: motkit.evaluate_intents with texts that you labelled.", say_hidden(table, small, "intent"))
+    footing = join_sentences(f"n = {say_many(texts, 'text')}, as of {as_of_day(study)}, read {_METHODS[method]}. How often it is right on your texts can be measured with texts that you have labelled by hand.", say_hidden(table, small, "intent"))
     brief = table.select(pl.col("intent").map_elements(say_intent, pl.String), "n", "customers", "share", "hidden")
     return View(name, title, text, table, footing, brief=brief)
 

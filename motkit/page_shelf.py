@@ -60,6 +60,23 @@ class Shown:
     groups: tuple[str, ...] = ()  # whose customers may be asked for
 
 
+def _show(look: Look, study: StudyTables, picked: Picked) -> Shown:
+    """Make a view, its picture, its table and its code."""
+    view = look_at(look, study, picked)
+    if view.empty:
+        return Shown(view, "", "", code_of(look, study, picked))
+    picture = write_picture(coloured(look, study)(view), look.drill is not None) if look.draw else ""
+    groups: Sequence[str] = ()
+    if look.drill and look.drill_by in view.table.columns:
+        rows = view.table.filter(pl.col("hidden") == "") if "hidden" in view.table.columns else view.table
+        groups = rows[look.drill_by].drop_nulls().unique(maintain_order=True).cast(pl.String).to_list()
+    return Shown(view, picture, table_html(view.short, rows=60), code_of(look, study, picked), tuple(groups))
+
+# %% ../nbs/70_show/731_page_shelf.ipynb #de94e6d3
+_SURPRISES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_FAILED = "This view could not be made, although its tables are there. The others are right.\nThe log of the server says where it stopped; please tell whoever runs it."
+
+
 def show_look(
     look: Look,
     study: StudyTables,  # an open study
@@ -74,23 +91,6 @@ def show_look(
         logging.getLogger("motkit.pages").error("the view %s could not be made: %s in %s, line %s", *told)
         title = look.name.replace("_", " ").capitalize()
         return Shown(View(look.name, title, "", pl.DataFrame(), "", _FAILED), "", "", code_of(look, study, picked))
-
-
-_SURPRISES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-_FAILED = "This view could not be made, although its tables are there. The others are right.\nThe log of the server says where it stopped; please tell whoever runs it."
-
-
-def _show(look: Look, study: StudyTables, picked: Picked) -> Shown:
-    """Make a view, its picture, its table and its code."""
-    view = look_at(look, study, picked)
-    if view.empty:
-        return Shown(view, "", "", code_of(look, study, picked))
-    picture = write_picture(coloured(look, study)(view), look.drill is not None) if look.draw else ""
-    groups: Sequence[str] = ()
-    if look.drill and look.drill_by in view.table.columns:
-        rows = view.table.filter(pl.col("hidden") == "") if "hidden" in view.table.columns else view.table
-        groups = rows[look.drill_by].drop_nulls().unique(maintain_order=True).cast(pl.String).to_list()
-    return Shown(view, picture, table_html(view.short, rows=60), code_of(look, study, picked), tuple(groups))
 
 # %% ../nbs/70_show/731_page_shelf.ipynb #9b887a97
 _KEPT = 400  # views with their pictures; of about 60 kB each

@@ -348,7 +348,7 @@ def question_cards() -> str:
         for question, (name, answer) in QUESTIONS.items()
         if is_built(names[f"motkit.{name}"].docname)
     )
-    return f"::::{{grid}} 1 1 2 3\n:gutter: 3\n\n{items}\n::::\n"
+    return f"::::{{grid}} 1 1 2 3\n:gutter: 3\n\n{items}\n::::\n" if items else ""
 
 
 def show_picture(name: str, title: str, linked: bool, kind: str) -> str:

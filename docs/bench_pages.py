@@ -35,7 +35,6 @@ CUSTOMERS = 1_000_000
 OF_EVENTS = ("sessions", "contacts")  # no page of sums reads them; they stay as they are
 COUNTS = ("customers", "n", "n_customers", "events", "n_events", "sessions", "visits", "rows", "rows_read", "advocates", "single", "at_risk", "n_late", "n_on_time")
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--hide-scrollbars")
-PAGES = ("overview", "engagement", "onboarding", "moments", "promises", "personas", "decisions")
 _WATCH = """() => {
   window.told = {};
   const sections = (root, found) => {
@@ -194,6 +193,7 @@ async def _visit(address: str, lines: list[Any]) -> None:
 
 async def _visit_all(address: str, number: int, server: psutil.Process) -> dict[str, Any]:
     lines: list[Any] = []
+    AsyncHTTPClient.configure(None, max_clients=number, defaults={"connect_timeout": 120})  # nobody waits for another reader's page
     before, errors = server.memory_info().rss, 0
     for told in await asyncio.gather(*(_visit(address, lines) for _ in range(number)), return_exceptions=True):
         errors += isinstance(told, BaseException)

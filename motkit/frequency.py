@@ -154,7 +154,7 @@ def _say_steps(name: str, steps: Sequence[Mapping[str, Any]], share: bool, confi
     gap, span = say_more(unit * first["per_contact"], low, high, " percentage points" if share else "")
     sure = [step["to_cap"] for step in steps if not step["ci_low"] <= 0 <= step["ci_high"]]
     last = f"the last step that changes it for sure ends at {sure[-1]:g}" if sure else "no step changes it for sure"
-    return f"{name}: from {first['from_cap']:g} to {first['to_cap']:g} {gap} a contact ({confidence:.0%} interval {span}); {last}."
+    return f"{name}: from {first['from_cap']:g} to {first['to_cap']:g} contacts {gap} for each ({confidence:.0%} interval {span}); {last}."
 
 # %% ../nbs/60_measure/605_frequency.ipynb #029b48ad
 def _read_confounded(table: pl.DataFrame, cap: str, cluster: str | None, before: str | None, reasons: Sequence[str], confidence: float) -> str:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtri
 
 from .curves import Array
 from .errors import DesignError, SchemaError, StatisticalWarning
+from .intervals import z_of
 
 # %% ../nbs/60_measure/63_off_policy.ipynb #48f3b063
 class NoSupportWarning(StatisticalWarning):
@@ -76,11 +76,15 @@ def off_policy_value(
     confidence: float = 0.95,
 ) -> PolicyValue:
     """Estimate what another rule would have brought. Raises `SchemaError`, and `DesignError` without propensities."""
+    if (direct is None) != (fitted is None):
+        raise SchemaError("log", "`direct` and `fitted` are not given together", "Name both columns of the model, or neither.")
+    if absent := [name for name in (direct, fitted) if name is not None and name not in log.columns]:
+        raise SchemaError("log", f"missing {absent}", f"It has {log.columns}.")
     _checked(log, target, (reward, propensity))
     w = (log[target] / log[propensity]).cast(pl.Float64).to_numpy()
     r = log[reward].cast(pl.Float64).to_numpy()
     models = [None if name is None else log[name].cast(pl.Float64).to_numpy() for name in (direct, fitted)]
-    table = _estimates(r, w, models[0], models[1], float(ndtri((1 + confidence) / 2)))
+    table = _estimates(r, w, models[0], models[1], z_of(confidence))
     effective = float(w.sum() ** 2 / (w**2).sum()) if w.any() else 0.0
     sure = effective >= LEAST_EFFECTIVE and unsupported <= 0.01 and float(w.max()) <= 0.05 * len(w)
     best = table.filter(pl.col("method") == ("DR" if direct and fitted else "SNIPS")).row(0, named=True)

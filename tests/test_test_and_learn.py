@@ -226,6 +226,12 @@ def test_a_log_that_hardly_tried_is_not_trusted_and_one_without_chances_is_refus
         off_policy_value(log.drop("propensity"))
     with pytest.raises(DesignError, match="outside 0 to 1"):
         off_policy_value(log.with_columns(propensity=pl.lit(0.0)))
+    with pytest.raises(SchemaError, match="not given together"):
+        off_policy_value(log, direct="target")
+    with pytest.raises(SchemaError, match="missing"):
+        off_policy_value(log, direct="model", fitted="target")
+    with pytest.raises(SettingError, match="confidence"):
+        off_policy_value(log, confidence=2)
 
 
 # Roll-outs

@@ -103,8 +103,9 @@ def build(source: Path, site: Path, fresh: bool) -> None:
         str(source.parent / "_doctrees" if source.name == "_src" else source / "_doctrees"),
     ]
     environment = os.environ | {"MOTKIT_DOCS_SRC": str(source), "PYTHONPATH": f"{ROOT}:{DOCS}"}
+    whole = fresh or not (site / "searchindex.js").exists()  # a build that was broken off has no index to add to
     done = subprocess.run(
-        [*command, *(["-E", "-a"] if fresh else []), str(source), str(site)], check=False, env=environment
+        [*command, *(["-E", "-a"] if whole else []), str(source), str(site)], check=False, env=environment
     )
     if done.returncode:
         raise SystemExit("The site has warnings, which are errors: see above.")

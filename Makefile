@@ -31,8 +31,9 @@ test: $(STAMP)  ## all tests
 engines: $(STAMP)  ## the environments of Sail and of Spark, in which the tests compare them with one machine
 	@$(BIN)/python tests/engine_venvs.py
 
-bench: $(STAMP)  ## speed and memory against a peer in the same run
-	@$(BIN)/motkit bench
+bench: $(STAMP)  ## speed and memory against peers in one run, into docs/benchmarks.md, and what that means for large logs
+	@$(BIN)/motkit bench all --peers .peers --out docs/benchmarks.md
+	@$(BIN)/motkit capacity --rates docs/benchmarks.md --out docs/capacity.md
 
 bench-pages: $(STAMP)  ## what readers of the pages wait for, on a study of a million customers, into docs/page-speed.md
 	@$(BIN)/python tests/find_chromium.py

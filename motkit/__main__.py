@@ -1,4 +1,4 @@
-"""The command line: `motkit run | serve | report | demo | erase | bench`, with one clear paragraph for what went wrong."""
+"""The command line: `motkit run | serve | report | demo | erase | bench | capacity`, with one clear paragraph for what went wrong."""
 
 import errno
 import os
@@ -271,41 +271,48 @@ def erase(
     typer.echo(f"{len(customers):,} customer{'s' * (len(customers) != 1)} erased{' from the study and the ledger' if ledger else ''}.\n{describe_log(left)}")
 
 
-def _bench_decisions(large: bool) -> None:
-    """Print how fast decisions, policy, assignment and triggers are beside their bars, and whether one by one is as the batch."""
-    from motkit.assignment_bench import BARS, bench_arrivals, bench_sizes
-    from motkit.crowd_bench import bench_policies, bench_triggers
-    from motkit.decision_bench import bench_decisions, compare_with_batch
+@app.command()
+def bench(
+    sections: Annotated[list[str] | None, typer.Argument(metavar="[SECTION]...", help="speed, large, peers, records, live, loyalty, decisions, markets, experiments, or all; left out: speed, loyalty, experiments.")] = None,
+    events: Annotated[int, typer.Option("--events", min=10_000, help="Size of the larger simulated log; the section large draws ten times as many.")] = 10_000_000,
+    decisions: Annotated[bool, typer.Option("--decisions", help="The section decisions: deciding, policy, assignment and triggers.")] = False,
+    large: Annotated[bool, typer.Option("--large", help="The section large: ten times as many events, and how cost grows; with --decisions, the section markets.")] = False,
+    peers: Annotated[Path | None, typer.Option("--peers", help="The section peers; folder of an environment with retentioneering, pm4py and pandas, made there.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="A Markdown file to write as well; sections that were measured before stay in it.")] = None,
+) -> None:
+    """Measure speed and memory section by section, beside limits and peers."""
+    from motkit.bench_page import DEFAULT, SECTIONS, measure_sections, read_sections, read_table, write_page
 
-    typer.echo(f"{_as_text(bench_decisions())}\n{_as_text(bench_triggers())}\n{_as_text(bench_policies())}")
-    assigned = bench_sizes([*BARS][: None if large else 2])
-    typer.echo(_as_text(assigned.with_columns(pl.Series("gap", [f"{gap:.1e}" for gap in assigned["gap"]]))))
-    typer.echo(_as_text(bench_arrivals()))
-    found = compare_with_batch()
-    typer.echo(f"One by one against the batch: {found['different']} of {found['pairs']:,} pairs differ ({found['blocked']:,} blocked).")
+    asked = [name for name, wanted in (("decisions", decisions), ("markets" if decisions else "large", large), ("peers", peers is not None)) if wanted]
+    names = list(SECTIONS) if "all" in (sections or []) else [*(sections or []), *asked] or list(DEFAULT)
+    found = read_sections(out) if out else {}
+    for name in dict.fromkeys(names):
+        found = measure_sections([name], events, peers, found)
+        typer.echo("\n".join(_as_text(read_table(table)) for table in found[name]["tables"]))
+        if out:
+            write_page(found, out)
 
 
 @app.command()
-def bench(
-    events: Annotated[int, typer.Option("--events", min=10_000, help="Size of the larger simulated log.")] = 10_000_000,
-    decisions: Annotated[bool, typer.Option("--decisions", help="Measure decisions, policy, assignment and triggers instead.")] = False,
-    large: Annotated[bool, typer.Option("--large", help="With --decisions: also assign 1e6 customers by 50 actions and 1e7 by 10.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="A Markdown file to write the tables of speed to as well.")] = None,
+def capacity(
+    rates: Annotated[Path, typer.Option("--rates", help="The page of `motkit bench --out`, whose figures lie beside it.")] = Path("docs/benchmarks.md"),
+    change: Annotated[list[str] | None, typer.Option("--set", help="One assumption, as name=value, for instance events_a_day=1e9; may be repeated.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="The Markdown file to write.")] = Path("docs/capacity.md"),
 ) -> None:
-    """Measure speed and memory against DuckDB, or decisions beside their bars."""
-    if decisions:
-        _bench_decisions(large)
-        return
-    from motkit.bench import run_bench
-    from motkit.experiment_bench import bench_tests
-    from motkit.loyalty_bench import bench_loyalty
+    """Reckon what a log of a given size needs, from measured rates and stated assumptions."""
+    from motkit.bench_page import read_sections
+    from motkit.capacity import MEANING, Assumptions, write_capacity
+    from motkit.errors import SettingError
 
-    tables = (run_bench(events), bench_loyalty(events // 10), bench_tests(events))
-    typer.echo("\n".join(_as_text(table) for table in tables))
-    if out:
-        made = f"Made by `motkit bench --events {events} --out {out}` with motkit {version('motkit')}. Seconds of one machine; read the ratios to the peer in the same run."
-        parts = [_as_text(table, "ASCII_MARKDOWN") for table in tables]
-        out.write_text("# Benchmarks\n\n" + "\n\n".join([made, *parts]) + "\n", encoding="utf-8")
+    given = _overrides(change or [])
+    if unknown := sorted(set(given) - set(MEANING)):
+        raise SettingError("capacity", f"{unknown} is no assumption", f"Choose from {list(MEANING)}.")
+    try:
+        assumed = Assumptions(**{name: float(value) for name, value in given.items()})
+    except ValueError:
+        raise SettingError("capacity", f"{given} has a value that is no number", "Type e.g. `--set events_a_day=1e9`.") from None
+    write_capacity(read_sections(rates), out, assumed)
+    typer.echo(f"Written: {out}")
 
 
 def _tell_surprise(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

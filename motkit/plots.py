@@ -119,7 +119,7 @@ def draw_nothing(view: View, height: int) -> Any:
     """A picture that says why there is none."""
     import holoviews as hv
 
-    text = hv.Text(0.5, 0.5, view.empty).opts(text_color=NEUTRAL, text_font=FONT, text_font_size="13px")
+    text = hv.Text(0.5, 0.5, view.empty).opts(text_color=NEUTRAL, text_font_size="13px")
     return finish_picture(text, height, "", "", xaxis=None, yaxis=None, xlim=(0, 1), ylim=(0, 1))
 
 # %% ../nbs/70_show/72_plots.ipynb #ff84d69a

@@ -183,7 +183,8 @@ def _unit_of(times: pl.Series) -> str | None:
     if times.dtype == pl.String:
         texts = times.drop_nulls()
         digits = texts.filter(texts.str.contains(r"^\s*\d+(?:\.\d*)?\s*$"))
-        if not len(digits) or 2 * len(digits) < len(texts):
+        dates = texts.filter(texts.str.contains(r"\d\s*[-/.:]\s*\d") & ~texts.is_in(digits.implode()))  # words that are neither have no vote
+        if not len(digits) or len(digits) < len(dates):
             return None
         times = digits.cast(pl.Float64)
     if not times.dtype.is_numeric():

@@ -13,6 +13,7 @@ from motkit.offers import render_text
 ROOT = Path(__file__).parent.parent
 MODULES = sorted((ROOT / "motkit").rglob("*.py"))
 FORBIDDEN_IMPORTS = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "requests", "httpx", "aiohttp", "urllib.request", "ftplib", "smtplib", "telnetlib", "subprocess"}
+STARTS_PROCESSES = {"peer_bench"}  # the benchmark alone asks others in an environment of their own, by a list of words and without a shell
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 
 
@@ -23,7 +24,7 @@ def test_a_module_evaluates_unpickles_and_fetches_nothing(module: Path) -> None:
     imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module and not node.level}
     called = {node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     allow = [node for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "shell") and getattr(node.value, "value", None) is True]
-    assert imported & FORBIDDEN_IMPORTS == set()
+    assert imported & FORBIDDEN_IMPORTS == ({"subprocess"} if module.stem in STARTS_PROCESSES else set())
     assert called & FORBIDDEN_CALLS == set()
     assert allow == []
 

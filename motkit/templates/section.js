@@ -79,7 +79,7 @@ class Picture {
       return;
     }
     await myTurn(this.node);
-    if (turn !== this.turn) return;
+    if (turn !== this.turn || !this.node.isConnected) return;
     const place = make("div", "place");
     this.node.append(place);
     const views = await window.Bokeh.embed.embed_item(JSON.parse(text), place);

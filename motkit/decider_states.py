@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from .compiled_policy import CompiledPolicy
 from .contact_rules import CONTACT, Action, Policy, fits
@@ -152,7 +153,8 @@ class _Remembering(_Known):
         if customers is not None:
             self.zones = dict(pl.DataFrame(customers.lazy().collect()).select("customer_id", "time_zone").iter_rows())
         if consents is not None:
-            for row in consents.lazy().collect().iter_rows(named=True):
+            times = (cs.datetime() & cs.by_name("valid_from", "valid_to", require_all=False)).dt.epoch("us")  # once for all, not at each decision
+            for row in consents.lazy().with_columns(times).collect().iter_rows(named=True):
                 self.consents.setdefault(row["customer_id"], []).append(row)
         if history is not None:
             for row in history.lazy().collect().sort("timestamp").iter_rows(named=True):

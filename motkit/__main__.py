@@ -222,15 +222,20 @@ def _validate_personas(out: Path | None) -> None:
         out.write_text(f"# Validation of personas\n\n{made}\n\n{_as_text(table, 'ASCII_MARKDOWN')}\n", encoding="utf-8")
 
 
+def _show_validation(table: pl.DataFrame, kind: str, replicates: int, out: Path | None) -> None:
+    """Print what was reached beside the bars, and write it as a page where one is named."""
+    typer.echo(_as_text(table))
+    if out:
+        made = f"Made by `motkit validate --{kind} --replicates {replicates} --out {out}` with motkit {version('motkit')}."
+        out.write_text(f"# Validation of {kind}\n\n{made}\n\n{_as_text(table, 'ASCII_MARKDOWN')}\n", encoding="utf-8")
+
+
 def _validate_moments(replicates: int, out: Path | None, quiet: bool) -> None:
     """Print how many moments that do nothing are found, and how many that do something, beside the bars."""
     from motkit.moment_validation import validate_moments
 
     table = validate_moments(replicates, progress=not quiet)
-    typer.echo(_as_text(table))
-    if out:
-        made = f"Made by `motkit validate --moments --replicates {replicates} --out {out}` with motkit {version('motkit')}."
-        out.write_text(f"# Validation of moments\n\n{made}\n\n{_as_text(table, 'ASCII_MARKDOWN')}\n", encoding="utf-8")
+    _show_validation(table, "moments", replicates, out)
 
 
 def _validate_tests(replicates: int, out: Path | None, quiet: bool) -> None:
@@ -238,10 +243,7 @@ def _validate_tests(replicates: int, out: Path | None, quiet: bool) -> None:
     from motkit.experiment_validation import validate_tests
 
     table = validate_tests(replicates, progress=not quiet)
-    typer.echo(_as_text(table))
-    if out:
-        made = f"Made by `motkit validate --tests --replicates {replicates} --out {out}` with motkit {version('motkit')}."
-        out.write_text(f"# Validation of tests\n\n{made}\n\n{_as_text(table, 'ASCII_MARKDOWN')}\n", encoding="utf-8")
+    _show_validation(table, "tests", replicates, out)
 
 
 def _validate_watch(replicates: int, out: Path | None) -> None:

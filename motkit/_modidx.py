@@ -3574,6 +3574,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                               'motkit/recent_activity.py')},
             'motkit.record_bench': { 'motkit.record_bench._follow': ('65_study/record_bench.html#_follow', 'motkit/record_bench.py'),
                                      'motkit.record_bench._live_rows': ('65_study/record_bench.html#_live_rows', 'motkit/record_bench.py'),
+                                     'motkit.record_bench._read_all': ('65_study/record_bench.html#_read_all', 'motkit/record_bench.py'),
                                      'motkit.record_bench._room': ('65_study/record_bench.html#_room', 'motkit/record_bench.py'),
                                      'motkit.record_bench._spent': ('65_study/record_bench.html#_spent', 'motkit/record_bench.py'),
                                      'motkit.record_bench.bench_formats': ( '65_study/record_bench.html#bench_formats',

@@ -93,7 +93,8 @@ def reckon_capacity(
     """Reckon what a log of this size needs. Raises `SettingError`."""
     a, rates = assumptions or Assumptions(), read_rates(sections)
     nightly = _nightly(rates, a)
-    hours, most = float(nightly["core_hours"].sum()), float(rates.filter(pl.col("job") != _BYTES)["bytes_per_event"].max() or 0)  # type: ignore[arg-type]
+    hours = float(nightly["core_hours"].sum())
+    most = max(rates.filter(pl.col("job") != _BYTES)["bytes_per_event"].drop_nulls().to_list(), default=0.0)
     disk = float(rates.filter(pl.col("job") == _BYTES)["bytes_per_event"].sum()) * a.events_a_day * a.days_kept / 2**30
     needs = {
         "core hours a night": hours,

@@ -155,7 +155,8 @@ def _mark_later(column: str) -> tuple[pl.Expr, pl.Expr]:
     """Whether a column was empty at the start and filled later, and whether it changed."""
     here, low, high = pl.col(column), pl.col(f"_min_{column}"), pl.col(f"_max_{column}")
     filled, changed = here.is_null() & low.is_not_null(), ((low != here) | (high != here)).fill_null(False)
-    return tuple(mark.alias(name) for mark, name in zip((filled, changed), _marks(column), strict=True))  # type: ignore[return-value]
+    name_filled, name_changed = _marks(column)
+    return filled.alias(name_filled), changed.alias(name_changed)
 
 # %% ../nbs/30_loyalty/32_onboarding.ipynb #dfa8ff17
 def _known_at_start(

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,10 @@ _WRITERS: dict[str, Callable[[pl.DataFrame, Path], object]] = {
 }
 
 
+def _read_all(file: Path) -> pl.DataFrame:
+    return read_events(file).events.collect(engine="streaming")
+
+
 def bench_formats(
     n: int = 200_000,  # events
 ) -> pl.DataFrame:  # `what, n, cpu_s, us_per_event`
@@ -74,7 +79,7 @@ def bench_formats(
     with tempfile.TemporaryDirectory() as folder:
         for name, write in _WRITERS.items():
             write(log, Path(folder) / name)
-            cpu = _spent(lambda name=name: read_events(Path(folder) / name).events.collect(engine="streaming"))  # type: ignore[misc]
+            cpu = _spent(partial(_read_all, Path(folder) / name))
             rows.append({"what": f"reading {name.partition('.')[2]}", "n": n, "cpu_s": cpu, "us_per_event": cpu / n * 1e6})
     return pl.DataFrame(rows)
 

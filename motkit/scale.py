@@ -117,9 +117,11 @@ def _map(on: Any, answer: Callable[[Task], pl.DataFrame], tasks: list[Task]) -> 
     if on is None:
         return map(answer, tasks)
     if callable(getattr(on, "map", None)):
-        return on.map(answer, tasks)  # type: ignore[no-any-return]
+        mapped: Iterable[pl.DataFrame] = on.map(answer, tasks)
+        return mapped
     if type(on).__module__.split(".")[0] == "joblib":
-        return on((answer, (task,), {}) for task in tasks)  # type: ignore[no-any-return]
+        done: Iterable[pl.DataFrame] = on((answer, (task,), {}) for task in tasks)
+        return done
     hint = "Give an executor such as concurrent.futures.ProcessPoolExecutor(), joblib.Parallel(2), a Spark session, or leave it out."
     raise SettingError("on", f"{type(on).__name__} cannot do tasks: it has no `map`", hint)
 

@@ -28,10 +28,10 @@ _SPARK: dict[Any, str] = {
 }  # fmt: skip
 
 
-def _travel_type(kind: pl.DataType) -> Any:
+def _travel_type(kind: Any) -> Any:
     """The type as which a column travels."""
     if isinstance(kind, pl.List):
-        return pl.List(_travel_type(kind.inner))  # type: ignore[arg-type]
+        return pl.List(_travel_type(kind.inner))
     if isinstance(kind, pl.Datetime | pl.Duration):
         return pl.Int64
     return pl.String if isinstance(kind, pl.Enum | pl.Categorical) else _SIGNED.get(kind, kind)

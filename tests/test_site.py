@@ -11,10 +11,11 @@ import pytest
 
 pytest.importorskip("sphinx", reason="the site needs the extra `docs`")
 
-from builder.checks import Page, Site, serve, undocumented_names
+from builder.api import find_example, statement_of
+from builder.checks import CONSOLE, OUTSIDE, TOO_WIDE, Page, Site, crawl_pages, serve, undocumented_names
 from builder.names import dictionary, meaning_in, schema_of
 from builder.notebooks import read_notebook
-from builder.pages import reports, tell_report
+from builder.pages import home, known_exports, reports, tell_report
 from builder.prose import link_name, link_notebooks, plain_to_myst, unit_of
 from builder.public import modules_for_users, public_names
 from builder.raising import may_raise
@@ -22,9 +23,11 @@ from builder.running import split_last
 from builder.seen import show_look
 from builder.tables import undescribed
 from builder.words import unknown_terms, unwanted_words
+from find_chromium import find_chromium
 from light_study import run_stages
 
 import motkit
+from motkit.app import PAGES
 from motkit.onboarding_page import ONBOARDING_PAGE
 from motkit.schema import EVENTS, SESSIONS
 
@@ -47,6 +50,25 @@ def test_every_public_name_parameter_field_and_method_is_explained() -> None:
 def test_words_that_the_glossary_does_not_use_stand_nowhere() -> None:
     assert unwanted_words() == []
     assert unknown_terms() == []
+
+
+def test_every_public_name_has_an_example() -> None:
+    drawn = {look.name for page in PAGES for look in filter(None, (page.lead, *page.looks))}
+    drawn |= {look.draw.__name__ for page in PAGES for look in filter(None, (page.lead, *page.looks)) if look.draw}
+    assert [name for name, public in public_names().items() if public.short not in drawn and not find_example(public)] == []
+
+
+def test_a_datum_is_shown_without_what_stands_beside_it() -> None:
+    cell = "A: int = 1  # one\n\nB = {\n    2: 3,\n}\n\ndef f(): ..."
+    assert [statement_of(cell, name) for name in ("A", "B", "f")] == ["A: int = 1  # one", "B = {\n    2: 3,\n}", cell]
+
+
+def test_the_exports_that_the_first_page_names_are_those_that_are_recognised() -> None:
+    named = known_exports().split(" · ")
+    titles = motkit.list_formats()["title"].to_list()
+    assert all(any(title.startswith(name) for title in titles) for name in named)
+    assert all(any(title.startswith(name) for name in named) for title in titles)
+    assert known_exports() in home()
 
 
 def test_a_link_from_notebook_to_notebook_leads_to_its_page() -> None:
@@ -196,6 +218,19 @@ def test_a_dead_link_and_a_dead_anchor_would_be_found(tmp_path: Path) -> None:
     assert [*site.dead_links()] == ["a.html: b.html#gone", "a.html: c.html"]
     assert [*site.outside_loads()] == ["a.html: https://cdn.example/x.js"]
     assert isinstance(site.pages[tmp_path / "b.html"], Page)
+
+
+@pytest.mark.browser
+def test_a_crawl_finds_errors_foreign_requests_and_pages_that_are_too_wide_and_counts_them(tmp_path: Path) -> None:
+    if not find_chromium():
+        pytest.skip("no Chromium on PATH")
+    (tmp_path / "good.html").write_text("<link rel=icon href=data:,><h1>good</h1>")
+    (tmp_path / "bad.html").write_text("<link rel=icon href=data:,><div style='width:900px'>wide</div><img src='http://elsewhere.invalid/x.png'><script>console.error('broken')</script>")
+    crawl = crawl_pages(tmp_path, ["good.html", "bad.html"])
+    assert crawl.opened == 2
+    assert all(len(crawl.faults[kind]) >= 1 for kind in (CONSOLE, OUTSIDE, TOO_WIDE))
+    assert not any("good.html" in fault for found in crawl.faults.values() for fault in found)
+    assert crawl.told.startswith("2 pages opened in Chromium")
 
 
 @pytest.mark.browser

@@ -1,5 +1,6 @@
 """The reference of every public name, read off the code: signature, parameters with units, raises, source and example."""
 
+import ast
 import dataclasses
 import inspect
 import re
@@ -274,7 +275,17 @@ def describe(public: Public) -> str:
         ]
         return f"```````{{py:function}} {own}{signature_of(thing)}\n" + "\n\n".join(filter(None, body)) + "\n```````\n"
     cell = next(cell for cell in public.book.cells if public.short in cell.names)
-    return f"```````{{py:data}} {own}\n{code_block(cell.source)}\n```````\n"
+    return f"```````{{py:data}} {own}\n{code_block(statement_of(cell.source, public.short))}\n```````\n"
+
+
+def statement_of(source: str, name: str) -> str:
+    """The statement of a cell that gives a name its value, with the comment behind it; the whole cell where it is not found."""
+    lines = source.splitlines()
+    for one in ast.parse(source).body:
+        targets = one.targets if isinstance(one, ast.Assign) else [one.target] if isinstance(one, ast.AnnAssign) else []
+        if any(isinstance(part, ast.Name) and part.id == name for target in targets for part in ast.walk(target)):
+            return "\n".join(lines[one.lineno - 1 : one.end_lineno])
+    return source
 
 
 def show_public(public: Public, shown_on_pages: Seen) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
@@ -80,6 +80,14 @@ class Site:
         """Public names without an entry of their own on their page."""
         return [name for name, public in public_names().items() if not self._has_entry(name, public)]
 
+    def without_example(self) -> list[str]:
+        """Public functions, classes and tables whose page shows no example."""
+        return [name for name, public in public_names().items() if not self._shows_example(public)]
+
+    def _shows_example(self, public: Public) -> bool:
+        page = self.pages.get((self.folder / f"{public.docname}.html").resolve())
+        return page is not None and "example" in page.anchors
+
     def _has_entry(self, name: str, public: Public) -> bool:
         page = self.pages.get((self.folder / f"{public.docname}.html").resolve())
         return page is not None and name in page.anchors
@@ -126,32 +134,55 @@ _DRAWN = """() => [...document.querySelectorAll(".mk-plot")].every((place) => pl
 _FAILED = """() => [...document.querySelectorAll(".mk-plot")].filter((place) => place.dataset.failed).length"""
 _WIDTH = "() => document.documentElement.scrollWidth"
 PHONE, DESK = {"width": 390, "height": 800}, {"width": 1280, "height": 900}
+CONSOLE, OUTSIDE, UNDRAWN, TOO_WIDE = "an error in the console", "a request to another host", "a picture not drawn", "text beyond a phone's edge"
+CRAWL_FAULTS = (CONSOLE, OUTSIDE, UNDRAWN, TOO_WIDE)
 
 
-async def _visit(tab: Any, trace: Any, address: str, page: str) -> list[str]:
-    """What is wrong with one page: requests to other hosts, errors, pictures that were not drawn, text beyond a phone's edge."""
+@dataclasses.dataclass
+class Crawl:
+    """What was seen when pages were opened in a browser: how many, and what was wrong on which."""
+
+    opened: int = 0  # pages
+    pictures: int = 0  # live pictures that were drawn
+    faults: dict[str, list[str]] = dataclasses.field(default_factory=lambda: {kind: [] for kind in CRAWL_FAULTS})
+
+    def note(self, page: str, kind: str, found: Iterable[str]) -> None:
+        """Take down what was found on a page."""
+        self.faults[kind] += [f"{page}: {kind}: {one}" for one in found]
+
+    @property
+    def told(self) -> str:
+        """The counts in one sentence."""
+        counts = ", ".join(f"{len(found)} with {kind}" for kind, found in self.faults.items())
+        return f"{self.opened} pages opened in Chromium, wide and at {PHONE['width']} pixels, {self.pictures} live pictures drawn; {counts}."
+
+
+async def _visit(tab: Any, trace: Any, address: str, page: str, crawl: Crawl) -> None:
+    """Open one page wide, draw its pictures, then look how wide it is on a phone."""
     await tab.set_viewport_size(DESK)
     await tab.goto(f"{address}/{page}")
-    faults = []
-    if await tab.evaluate(_DRAW):
+    if pictures := await tab.evaluate(_DRAW):
         await tab.wait_for_function(_DRAWN, timeout=60_000)
-        faults += [f"{page}: a picture was not drawn"] if await tab.evaluate(_FAILED) else []
+        failed = await tab.evaluate(_FAILED)
+        crawl.pictures += pictures - failed
+        crawl.note(page, UNDRAWN, [f"{failed} of {pictures}"] if failed else [])
     await tab.set_viewport_size(PHONE)
-    if (width := await tab.evaluate(_WIDTH)) > PHONE["width"]:
-        faults.append(f"{page}: {width} pixels wide on a phone of {PHONE['width']}")
-    faults += [f"{page}: {fault}" for fault in (*trace.external, *trace.errors)]
+    width = await tab.evaluate(_WIDTH)
+    crawl.note(page, TOO_WIDE, [f"{width} pixels"] if width > PHONE["width"] else [])
+    crawl.note(page, OUTSIDE, trace.external)
+    crawl.note(page, CONSOLE, trace.errors)
+    crawl.opened += 1
     trace.external.clear()
     trace.errors.clear()
-    return faults
 
 
-async def _visit_all(address: str, pages: list[str], tabs: int) -> list[str]:
+async def _visit_all(address: str, pages: list[str], tabs: int) -> Crawl:
     """Visit all pages in one browser, `tabs` at a time."""
     from browser_fixtures import CHROMIUM_ARGS, Trace
     from find_chromium import find_chromium
     from playwright.async_api import async_playwright
 
-    waiting, faults = iter(pages), list[str]()
+    waiting, crawl = iter(pages), Crawl()
 
     async def visit_next(browser: Any) -> None:
         context = await browser.new_context(reduced_motion="reduce")
@@ -160,16 +191,16 @@ async def _visit_all(address: str, pages: list[str], tabs: int) -> list[str]:
         tab.on("console", trace.see_console)
         tab.on("pageerror", lambda error: trace.errors.append(str(error)))
         for page in waiting:
-            faults.extend(await _visit(tab, trace, address, page))
+            await _visit(tab, trace, address, page, crawl)
 
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=find_chromium(), args=list(CHROMIUM_ARGS))
         await asyncio.gather(*(visit_next(browser) for _ in range(tabs)))
         await browser.close()
-    return sorted(faults)
+    return crawl
 
 
-def crawl(folder: Path, pages: list[str], tabs: int = 4) -> list[str]:
+def crawl_pages(folder: Path, pages: list[str], tabs: int = 4) -> Crawl:
     """Open pages in Chromium from a local server, some at a time; what went wrong or was asked of another host."""
     sys.path.insert(0, str(Path(__file__).parent.parent.parent / "tests"))
     with serve(folder) as address:
@@ -209,19 +240,21 @@ def main() -> int:
     site = Site(chosen.site)
     if not (chosen.site / "index.html").exists():
         raise SystemExit(f"There is no site in {chosen.site}. Type: make docs")
-    faults = [
-        *site.dead_links(),
-        *site.outside_loads(),
-        *(f"{name} is not in the reference" for name in site.missing_names()),
-        *undocumented_names(),
-    ]
     pages = [str(path.relative_to(chosen.site.resolve())) for path in site.pages]
+    parts = {
+        "dead links": [*site.dead_links()],
+        "files of other hosts": [*site.outside_loads()],
+        "names without an entry": [f"{name} is not in the reference" for name in site.missing_names()],
+        "names without an example": [f"{name} has no example" for name in site.without_example()],
+        "names without an explanation": undocumented_names(),
+    }
+    links = sum(len(page.links) for page in site.pages.values())
+    told = [f"{len(pages)} pages, {links:,} links, {len(public_names())} public names: {', '.join(f'{len(found)} {kind}' for kind, found in parts.items())}."]
     if not chosen.no_browser:
-        faults += crawl(chosen.site.resolve(), [*pages, "search.html?q=threshold"])
-    print(*faults, sep="\n")
-    print(
-        f"{len(pages)} pages, {sum(len(page.links) for page in site.pages.values()):,} links, {len(public_names())} public names: {len(faults)} faults."
-    )
+        crawl = crawl_pages(chosen.site.resolve(), [*pages, "search.html?q=threshold"])
+        parts, told = parts | crawl.faults, [*told, crawl.told]
+    faults = [fault for found in parts.values() for fault in sorted(found)]
+    print(*faults, *told, f"{len(faults)} faults.", sep="\n")
     return 1 if faults else 0
 
 

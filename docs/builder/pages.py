@@ -13,6 +13,7 @@ from builder.names import dictionary
 from builder.notebooks import GUIDES, ROOT, STAGES, Notebook, all_notebooks
 from builder.prose import is_built, plain_to_myst
 from builder.public import public_names
+from motkit import list_formats
 
 DOCS = ROOT / "docs"
 
@@ -377,11 +378,19 @@ def gallery() -> str:
     return f":::::{{grid}} 2 2 2 3\n:gutter: 3\n:class-container: mk-gallery\n\n{cells}\n:::::\n"
 
 
+def known_exports() -> str:
+    """The systems whose exports are recognised, by their names, each once."""
+    titles = list_formats()["title"].to_list()
+    names = [re.split(r",| \(", title)[0] for title in titles]
+    return " · ".join(dict.fromkeys(names))
+
+
 def home() -> str:
     """The first page, from `docs/pages/home.md`."""
     text = (
         (DOCS / "pages" / "home.md")
         .read_text(encoding="utf-8")
+        .replace("@@exports@@", known_exports())
         .replace("@@questions@@", question_cards())
         .replace("@@gallery@@", gallery())
         .replace("@@picture@@", show_picture("onboarding", "The onboarding page: until which day, how sure, and what follows", False, "mk-shot"))

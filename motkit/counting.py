@@ -59,7 +59,6 @@ class Count:
     """What is known of a table once it has been read."""
 
     length: int  # rows
-    customers: int
     first: datetime | None
     last: datetime | None
     twice: int  # events in an hour that comes twice
@@ -67,6 +66,13 @@ class Count:
     late: int  # events that arrived later than their format calls in time
     rejected: pl.DataFrame  # reason, row, raw columns
     duplicates: pl.Series  # row numbers
+
+    @property
+    def accepted(self) -> Flags:
+        """Which rows are events."""
+        flags = np.ones(self.length, dtype=bool)
+        flags[self.rejected["row"].to_numpy()] = False
+        return flags
 
 # %% ../nbs/10_record/112_counting.ipynb #b56b094c
 def _note_rows(table: LogTable, path: Path) -> None:
@@ -83,12 +89,12 @@ def _note_rows(table: LogTable, path: Path) -> None:
     noted.select(*kept, late.fill_null(False).alias("\0late")).sink_parquet(path, compression="uncompressed", statistics=False, engine="streaming")
 
 
-def _count_customers(table: LogTable, accepted: Flags) -> int:
-    """How many different customers the accepted rows have."""
+def _count_customers(table: LogTable, count: Count) -> int:
+    """How many different customers the events of a table have."""
     rows, source = table.prepared, table.columns["customer_id"]
     customer = source if rows.collect_schema()[source].is_integer() else "\0customer_id"
-    if not accepted.all():
-        rows = rows.filter(pl.lit(pl.Series(accepted)).gather(pl.col("\0row")))
+    if len(count.rejected):
+        rows = rows.filter(pl.lit(pl.Series(count.accepted)).gather(pl.col("\0row")))
     return int(rows.select(pl.col(customer).n_unique()).collect(engine="streaming").item())
 
 # %% ../nbs/10_record/112_counting.ipynb #c4276454
@@ -139,7 +145,7 @@ def count_rows(
     raw = _fetch_rows(table, ~accepted | repeats)
     duplicates = _find_duplicates(raw.filter(pl.Series(repeats[raw["\0row"].to_numpy()])), table)
     rejected = _show_rejected(raw, pl.concat([bad, duplicates]), [*table.reasons, *name_duplicates(table)])
-    return Count(customers=_count_customers(table, accepted), rejected=rejected, duplicates=duplicates["\0row"], **numbers)
+    return Count(rejected=rejected, duplicates=duplicates["\0row"], **numbers)
 
 # %% ../nbs/10_record/112_counting.ipynb #f0cd491c
 def _explain_times(table: LogTable, unread: pl.DataFrame) -> list[str]:
@@ -214,8 +220,9 @@ class Summary:
 def summarise_counts(tables: list[LogTable], counts: list[Count], rejected: pl.DataFrame, rows: pl.LazyFrame) -> Summary:
     """Put the counts of all tables together."""
     length = sum(count.length for count in counts)
-    customers = counts[0].customers
-    if len(counts) > 1:
+    if len(counts) == 1:
+        customers = _count_customers(tables[0], counts[0])
+    else:
         customers = int(rows.filter(pl.col("reason").is_null()).select(pl.col("customer_id").n_unique()).collect(engine="streaming").item())
     order = {reason: None for table in tables for reason in (*table.reasons, *name_duplicates(table))}
     found = dict(rejected.group_by("reason").len().iter_rows())

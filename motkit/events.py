@@ -54,15 +54,12 @@ def _join_rows(tables: list[LogTable], offsets: list[int]) -> pl.LazyFrame:
     return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
 
 # %% ../nbs/10_record/12_events.ipynb #350bb528
-def _accept_rows(rows: pl.LazyFrame, counts: list[Count], offsets: list[int]) -> pl.LazyFrame:
+def _accept_rows(rows: pl.LazyFrame, counts: list[Count]) -> pl.LazyFrame:
     """The events among all rows."""
-    accepted = rows.filter(pl.col("reason").is_null())
-    repeats = [offset + int(row) for count, offset in zip(counts, offsets, strict=True) for row in count.duplicates]
-    if repeats:
-        keep = np.ones(sum(count.length for count in counts), dtype=bool)
-        keep[repeats] = False
-        accepted = accepted.filter(pl.lit(pl.Series(keep)).gather(pl.col("row")))
-    return accepted.drop("row", "reason")
+    if any(len(count.rejected) for count in counts):
+        keep = pl.Series(np.concatenate([count.accepted for count in counts]))
+        rows = rows.filter(pl.lit(keep).gather(pl.col("row")))
+    return rows.drop("row", "reason")
 
 
 def _join_rejected(tables: list[LogTable], counts: list[Count], offsets: list[int]) -> pl.DataFrame:
@@ -115,7 +112,7 @@ class EventLog(_OpenLog):
     @cached_property
     def events(self) -> pl.LazyFrame:
         """The accepted rows: the columns of `EVENTS`, then the further ones, in the source's order."""
-        return _accept_rows(self.rows, self._counts, self._offsets)
+        return _accept_rows(self.rows, self._counts)
 
     @cached_property
     def rejected(self) -> pl.DataFrame:

@@ -60,7 +60,7 @@ def _step_rows(
     """Keep the rows of the steps, in order. Raises `SettingError`, `SchemaError`."""
     if isinstance(steps, str) or not steps:
         raise SettingError("steps", "it needs one or more names of events", "Type e.g. `steps=['look', 'buy']`.")
-    rows = ordered_rows(events)
+    rows = ordered_rows(events, only=steps)
     kind, wanted = rows.collect_schema()["event"], list[str | int](steps)
     if isinstance(kind, pl.Enum):
         codes = {name: code for code, name in enumerate(kind.categories)}

@@ -6,11 +6,13 @@
 __all__ = ['Within', 'Log', 'is_first', 'ordered_rows', 'transitions', 'step_matrix']
 
 # %% ../nbs/20_journey/20_paths.ipynb #dcc88e50
+from collections.abc import Sequence
 from typing import Literal
 
 import polars as pl
 
 from .errors import SettingError
+from .ordering import in_order
 from .schema import EVENTS, STORE, check_table
 from .sessions import US_PER_S, order_events
 from .store import Store
@@ -32,7 +34,9 @@ def is_first(
 def ordered_rows(
     events: Log,  # columns of `EVENTS` in any order, or a store or its rows in order
     *also: str,  # whole-number columns to keep
-) -> pl.LazyFrame:  # `customer` (text, or a store's code), `timestamp`, `event` and the columns of `also`
+    named: bool = True,  # whether a customer is a text where the log has it so; else a whole number, which is quicker
+    only: Sequence[str] | None = None,  # names of events; of a log of texts, only these are ordered
+) -> pl.LazyFrame:  # `customer` (text, or a code), `timestamp`, `event` and the columns of `also`; of a log of texts unnamed also `code`
     """Give a log's rows by customer and time; a store's order is taken on trust. Raises `SchemaError`."""
     rows = events.events if isinstance(events, Store) else events.lazy()
     needs = dict.fromkeys(also, pl.UInt32)
@@ -41,25 +45,31 @@ def ordered_rows(
         check_table(rows, {**_STORED, **needs}, "store", hint)
         return rows.select(*_STORED, *also)
     check_table(rows, {**EVENTS, **needs}, "events", hint)
-    return order_events(rows.select("customer_id", "timestamp", "event", *also)).rename({"customer_id": "customer"})
+    rows = rows.select("customer_id", "timestamp", "event", *also)
+    rows = rows if only is None else rows.filter(pl.col("event").is_in(list(only)))
+    if named:
+        return order_events(rows).rename({"customer_id": "customer"})
+    return in_order(rows, customer="customer_id", code="event").select("customer", "timestamp", "event", "code", *also)
 
 # %% ../nbs/20_journey/20_paths.ipynb #f2784887
 def _coded_rows(
     events: Log,  # as `transitions` takes them
     within: str,  # "customer" or "session"
+    named: bool = True,  # as `ordered_rows` takes it
 ) -> tuple[pl.LazyFrame, pl.LazyFrame]:  # rows `customer, timestamp, code, _opens`; names `code, event`
     """Give events whole numbers and mark where a path opens. Raises `SettingError`, `SchemaError`."""
     if within not in ("customer", "session"):
         raise SettingError("within", f"{within!r} is unknown", "Type `within='customer'` or `within='session'`.")
-    rows = ordered_rows(events, *(["session"] if within == "session" else []))
+    rows = ordered_rows(events, *(["session"] if within == "session" else []), named=named)
     opens = is_first("customer", "session") if within == "session" else is_first("customer")
     kind = rows.collect_schema()["event"]
     if isinstance(kind, pl.Enum):
         names = pl.LazyFrame({"event": kind.categories.cast(pl.String)}).with_row_index("code")
         coded = rows.with_columns(code=pl.col("event").to_physical().cast(pl.UInt32))
     else:
-        names = rows.select("event").unique().sort("event").with_row_index("code")
-        coded = rows.join(names, on="event", how="left", maintain_order="left")
+        log = events.lazy() if not isinstance(events, Store) else events.events
+        names = log.select("event").drop_nulls().unique().sort("event").with_row_index("code")
+        coded = rows if "code" in rows.collect_schema() else rows.join(names, on="event", how="left", maintain_order="left")
     return coded.select("customer", "timestamp", "code", _opens=opens), names
 
 # %% ../nbs/20_journey/20_paths.ipynb #24a12b76
@@ -98,7 +108,7 @@ def transitions(
 
     `median_s` is the median time of the step in seconds. Raises `SchemaError`, `SettingError`.
     """
-    coded, names = _coded_rows(events, within)
+    coded, names = _coded_rows(events, within, named=False)
     counts = _pair_rows(coded).group_by("pair").agg(
         n=pl.len(), customers=pl.col("customer").n_unique(), median_s=pl.col("gap").median() / US_PER_S
     )
@@ -136,6 +146,6 @@ def step_matrix(
     """
     if steps < 1:
         raise SettingError("step_matrix", f"`steps` is {steps}, needs 1 or more", "Type `steps=10`.")
-    coded, names = _coded_rows(events, within)
+    coded, names = _coded_rows(events, within, named=False)
     counts = _step_counts(coded, steps).join(names, on="code", how="left").drop("code").collect(engine="streaming")
     return _fill_matrix(counts, steps)

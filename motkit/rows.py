@@ -91,6 +91,12 @@ _MISSING = r"(?i)^\s*(?:" + "|".join(text.replace("(", r"\(").replace(")", r"\)"
 _BLANK = r"^\s*$"
 
 
+def _is_blank(text: pl.Expr) -> pl.Expr:
+    """Is a text empty or space alone? Only texts that begin like a space are read further, so it costs next to nothing."""
+    perhaps = (text < "!") | (text >= "\x7f")
+    return pl.when(perhaps).then(text).str.contains(_BLANK).fill_null(False)
+
+
 def as_text(column: pl.Expr, dtype: pl.DataType, name: str, about: str) -> pl.Expr:
     """A column as text: whole numbers without '.0', missing ones null. Raises `SourceError` for nested types."""
     if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
@@ -175,7 +181,7 @@ def _make_canonical(columns: Mapping[str, str], schema: pl.Schema, part: Part, a
     made |= {"channel": pl.lit("unknown"), "unnamed": pl.lit(False)}
     if "channel" in columns:
         channel = as_text(pl.col(columns["channel"]), schema[columns["channel"]], "channel", about)
-        made["unnamed"] = channel.is_null() | channel.str.contains(_BLANK)
+        made["unnamed"] = channel.is_null() | _is_blank(channel)
         made["channel"] = pl.when(made["unnamed"]).then(pl.lit("unknown")).otherwise(channel)
     for name, plain in (("value", "value"), ("duration_s", "duration")):
         made[name] = pl.lit(None, pl.Float64)
@@ -215,7 +221,7 @@ def _give_reasons(part: Part, columns: Mapping[str, str], schema: pl.Schema, bad
         "no time": empty,
         "time in another unit": early,
         "unparsable time": when.is_null() & ~pl.col("\0gap"),
-        "no event": event.is_null() | event.str.contains(_BLANK),
+        "no event": event.is_null() | _is_blank(event),
         f"time does not exist in {part.time.zone or 'UTC'}": pl.col("\0gap"),
     }
     start, end = window

@@ -9,6 +9,7 @@ __all__ = ['US_PER_S', 'order_events', 'number_sessions', 'split_sessions', 'sum
 import polars as pl
 
 from .errors import SettingError
+from .ordering import in_order
 from .schema import EVENTS, SESSIONS, check_table
 
 # %% ../nbs/10_record/13_sessions.ipynb #fbb37ac9
@@ -20,10 +21,7 @@ def order_events(
     events: pl.LazyFrame,  # one row per event, columns of `EVENTS`; any order
 ) -> pl.LazyFrame:  # the same rows by customer and time; ties as they arrived
     """Order events by customer (as text) and time; rows that tie keep their order of arrival."""
-    ranks = events.select("customer_id").unique().sort("customer_id").with_row_index("_rank")
-    key = pl.col("_rank").cast(pl.Int128) * 2**64 + _US
-    ranked = events.join(ranks, on="customer_id", how="left", nulls_equal=True, maintain_order="left")
-    return ranked.with_columns(_key=key).sort("_key", maintain_order=True).drop("_rank", "_key")
+    return in_order(events)
 
 # %% ../nbs/10_record/13_sessions.ipynb #4bfa3251
 def number_sessions(

@@ -15,6 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from .errors import StudyError
+from .ordering import order_table
 from .schema import EVENTS, STORE, check_table
 
 # %% ../nbs/00_ground/03_store.ipynb #e654b6dc
@@ -89,16 +90,12 @@ def _sort_bucket(
     types: dict[str, pl.Enum],  # dictionary types of event and channel
 ) -> tuple[pl.LazyFrame, pl.DataFrame]:  # rows of `STORE` in order; the bucket's `customer` and `customer_id`
     """Number the customers of a bucket in alphabetical order and sort its rows by customer and time."""
-    ids = bucket.select(pl.col("customer_id").unique()).sort("customer_id").collect(engine="streaming")
-    customers = ids.with_row_index("customer", offset=first_code)
-    key = pl.col("customer").cast(pl.Int128) * 2**64 + pl.col("timestamp").to_physical()
-    rows = (
-        bucket.join(customers.lazy(), on="customer_id", how="left", maintain_order="left")
-        .with_columns(_key=key, **{column: pl.col(column).cast(kind) for column, kind in types.items()})
-        .sort("_key", maintain_order=True)
-        .select(*STORE, pl.exclude(*STORE, "customer_id", "_key"))
-    )
-    return rows, customers
+    table = bucket.with_columns(pl.col(column).cast(kind) for column, kind in types.items()).collect(engine="streaming").rechunk()
+    order, ranks, names = order_table(table)
+    codes = pl.Series("customer", ranks - 1 + first_code).cast(pl.UInt32)
+    rows = table.drop("customer_id").with_columns(codes).select(*STORE, pl.exclude(*STORE))
+    customers = pl.DataFrame({"customer_id": names}).with_row_index("customer", offset=first_code)
+    return (rows if order is None else rows[order]).lazy(), customers
 
 
 def _sorted_parts(buckets: list[pl.LazyFrame]) -> Iterator[tuple[pl.LazyFrame, pl.DataFrame]]:

@@ -373,3 +373,13 @@ def test_times_that_could_be_read_in_two_orders_say_which_was_taken(day_first: b
     log = read_events(pl.DataFrame({"customer_id": ["a"], "timestamp": ["03/04/2024 10:00"], "event": ["buy"]}), day_first=day_first)
     assert log.summary.first == datetime(2024, *((4, 3) if day_first else (3, 4)), 10, tzinfo=UTC)
     assert f"times such as 01/02/2024 were read with the {'day' if day_first else 'month'} first" in log.summary.notes
+
+
+def test_every_kind_of_space_is_no_event() -> None:
+    """What begins like a space is looked at, whatever space it is; names that only hold one are names."""
+    spaces = [chr(code) for code in range(0x3001) if chr(code).isspace() and not 0x1C <= code <= 0x1F]
+    names = ["", *spaces, *(space + space for space in spaces), *(space + "buy" for space in spaces), "buy", "Ärger", "~", "\x7f", "!"]
+    log = read_events(pl.DataFrame({"customer_id": [f"c{k}" for k in range(len(names))], "timestamp": datetime(2026, 1, 1), "event": names}))
+    assert log.events.collect()["event"].to_list() == [name for name in names if name.strip() != ""]
+    assert log.summary.rejected_by_reason == {"no event": 1 + 2 * len(spaces)}
+    assert log.summary.customers == len(names) - log.summary.rejected

@@ -7,6 +7,7 @@ __all__ = ['Pair', 'Crowd', 'never_sides', 'name_masks', 'make_crowd', 'apply_po
 
 # %% ../nbs/50_act/512_policy_batch.ipynb #a2ae38bf
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache, reduce
@@ -41,13 +42,15 @@ class Crowd:
     table: ZoneTable
     past: Past
     consents: Mapping[Pair, ConsentSpans]  # when consent holds for each purpose and channel
+    buckets: Mapping[str, NDArray[np.float64]]  # the place of each customer in the holdouts of each salt, from 0 to 1
     t: int  # the instant, microseconds since 1970
 
     def part(self, span: slice) -> "Crowd":
         """The customers with some codes, which then begin at 0."""
         first, last = span.start, span.stop
         consents = {pair: spans.part(first, last) for pair, spans in self.consents.items()}
-        return replace(self, names=self.names[span], zones=self.zones[span], past=self.past.part(first, last), consents=consents)
+        buckets = {salt: bucket[span] for salt, bucket in self.buckets.items()}
+        return replace(self, names=self.names[span], zones=self.zones[span], past=self.past.part(first, last), consents=consents, buckets=buckets)
 
     def consents_of(self, action: Action) -> ConsentSpans:
         """When consent holds for the action's purpose and channel."""
@@ -96,18 +99,17 @@ def _years(policy: Policy, actions: Sequence[Action], consents: pl.DataFrame, t:
 _YEAR_US = 31_556_952_000_000  # of the calendar, on average
 
 # %% ../nbs/50_act/512_policy_batch.ipynb #6323f35d
-def _newest_but(crowd: Crowd, held: NDArray[np.bool_], room: int) -> Times:
+def _newest_but(crowd: Crowd, held: Codes, room: int) -> Times:
     """For each customer the time of the newest of the rows with `room` newer ones; -1 where there is none."""
-    customer, stamp = crowd.past.customer[held], crowd.past.stamp[held]
-    count = np.bincount(customer, minlength=crowd.size)
+    count = np.bincount(crowd.past.customer[held], minlength=crowd.size)
     place = np.cumsum(count) - 1 - room
     found = np.full(crowd.size, -1, np.int64)
     enough = count > room
-    found[enough] = stamp[place[enough]]
+    found[enough] = crowd.past.stamp[held[place[enough]]]
     return found
 
 
-def _rolling(crowd: Crowd, held: NDArray[np.bool_], window_us: int, room: int) -> Times:
+def _rolling(crowd: Crowd, held: Codes, window_us: int, room: int) -> Times:
     """As `rolling_free`."""
     if room < 0:
         return np.full(crowd.size, NEVER)
@@ -115,7 +117,7 @@ def _rolling(crowd: Crowd, held: NDArray[np.bool_], window_us: int, room: int) -
     return np.where(stamp < 0, crowd.t, np.maximum(crowd.t, stamp + window_us))
 
 
-def _calendar(crowd: Crowd, rule: CountRule, held: NDArray[np.bool_], room: int) -> Times:
+def _calendar(crowd: Crowd, rule: CountRule, held: Codes, room: int) -> Times:
     """As `calendar_free`; without a zone there is no day, so the rule blocks."""
     if room < 0:
         return np.full(crowd.size, NEVER)
@@ -126,7 +128,7 @@ def _calendar(crowd: Crowd, rule: CountRule, held: NDArray[np.bool_], room: int)
     return free
 
 
-def _hold(crowd: Crowd, rule: CountRule, held: NDArray[np.bool_]) -> Times:
+def _hold(crowd: Crowd, rule: CountRule, held: Codes) -> Times:
     """As `hold_free`."""
     customer, stamp = crowd.past.customer[held], crowd.past.stamp[held]
     free, later = np.full(crowd.size, crowd.t), slice(rule.max, None)
@@ -137,9 +139,7 @@ def _hold(crowd: Crowd, rule: CountRule, held: NDArray[np.bool_]) -> Times:
 # %% ../nbs/50_act/512_policy_batch.ipynb #39a0eced
 def _count(crowd: Crowd, bit: int, rule: CountRule, action: Action, more: int = 0) -> Times:
     """As `count_free`, or as if `more` rows that count came now."""
-    held, room = crowd.past.counts(bit), rule.max - more - rule.counts_itself(action)
-    for name in rule.same:
-        held = held & crowd.past.matches(name, getattr(action, name))
+    held, room = crowd.past.counted(bit, {name: getattr(action, name) for name in rule.same}), rule.max - more - rule.counts_itself(action)
     if rule.hold_us is not None:
         return _rolling(crowd, held, rule.window.length, rule.max - more) if more else _hold(crowd, rule, held)
     return _rolling(crowd, held, rule.window.length, room) if rule.window.rolling else _calendar(crowd, rule, held, room)
@@ -149,7 +149,7 @@ def _never(crowd: Crowd, bit: int, rule: NeverRule, action: Action) -> Times:
     """Rows of the other side block."""
     sides = never_sides(rule, action)
     held = np.logical_or.reduce([crowd.past.counts(bit, side) for side in sides] or [np.zeros(len(crowd.past.stamp), bool)])
-    return _rolling(crowd, held, rule.window.length, 0)
+    return _rolling(crowd, np.flatnonzero(held), rule.window.length, 0)
 
 
 def never_sides(rule: NeverRule, action: Action) -> tuple[str, ...]:
@@ -175,10 +175,19 @@ def _consent(crowd: Crowd, action: Action) -> Times:
 
 
 def _holdout(crowd: Crowd, rule: HoldoutRule) -> Times:
-    """A hash a customer; as `holdout_bucket`."""
-    texts = pl.select(pl.lit(f"{rule.salt}:") + crowd.names.cast(pl.String)).to_series().cast(pl.Binary).to_list()
+    """Those held out never, the others at once."""
+    return np.where(crowd.buckets[rule.salt] < rule.share, NEVER, crowd.t)
+
+
+def _find_buckets(policy: Policy, names: pl.Series) -> dict[str, NDArray[np.float64]]:
+    """A hash a customer for each salt; as `holdout_bucket`."""
+    return {salt: _hash_names(names, salt) for salt in {rule.salt for rule in policy.rules if isinstance(rule, HoldoutRule)}}
+
+
+def _hash_names(names: pl.Series, salt: str) -> NDArray[np.float64]:
+    texts = pl.select(pl.lit(f"{salt}:") + names.cast(pl.String)).to_series().cast(pl.Binary).to_list()
     digests = b"".join([blake2b(text, digest_size=8).digest() for text in texts])
-    return np.where(np.frombuffer(digests, ">u8") / 2**64 < rule.share, NEVER, crowd.t)
+    return np.frombuffer(digests, ">u8") / 2**64
 
 
 # %% ../nbs/50_act/512_policy_batch.ipynb #2f394aa2
@@ -333,7 +342,7 @@ def name_masks(
     """Turn masks into names of rules."""
     kinds, place = _few(mask) if mask.max(initial=0) < min(len(mask), 1 << 22) else np.unique(mask, return_inverse=True)
     names = pl.Series("blocked_by", [policy.names(int(kind)) for kind in kinds], pl.List(pl.String))
-    return names.gather(place)
+    return pl.concat(in_blocks(lambda rows: names.gather(place[rows]), len(place), 16 * BLOCK) or [names.clear()])
 
 
 def _few(mask: NDArray[np.uint64]) -> tuple[Codes, Codes]:
@@ -355,11 +364,13 @@ def make_crowd(
     consents: pl.DataFrame | pl.LazyFrame | None = None,
 ) -> Crowd:
     """Gather what rules need to know of customers at an instant."""
-    agreed = code_consents(consents, names)
-    known = _zone_names(customers, names, policy.default_tz)
-    zones, table = _find_zones(known, policy.default_tz, *_years(policy, actions, agreed, t))
-    spans = _consent_spans(agreed, policy, actions, names.len(), t)
-    return Crowd(names, zones, table, read_past(history, policy, names, t), spans, t)
+    with ThreadPoolExecutor(2) as pool:
+        past, buckets = pool.submit(read_past, history, policy, names, t), pool.submit(_find_buckets, policy, names)
+        agreed = code_consents(consents, names)
+        known = _zone_names(customers, names, policy.default_tz)
+        zones, table = _find_zones(known, policy.default_tz, *_years(policy, actions, agreed, t))
+        spans = _consent_spans(agreed, policy, actions, names.len(), t)
+        return Crowd(names, zones, table, past.result(), spans, buckets.result(), t)
 
 
 def _consent_spans(consents: pl.DataFrame, policy: Policy, actions: Sequence[Action], size: int, t: int) -> dict[Pair, ConsentSpans]:
@@ -392,8 +403,10 @@ def apply_policy(
         raise SettingError("apply_policy", f"the policy is a {type(policy).__name__}", "Read its file first: `read_policy('policy.toml')`.")
     table, known = candidates.lazy().collect(), {action.action_id: action for action in (*policy.actions, *actions)}
     check_candidates(table, known)
-    action, kinds = code_actions(table, known)
-    customer, names = code_values(table["customer_id"])
+    with ThreadPoolExecutor(1) as pool:
+        people = pool.submit(code_values, table["customer_id"])
+        action, kinds = code_actions(table, known)
+        customer, names = people.result()
     crowd = make_crowd(names, history, policy, kinds, to_us(at), customers, consents)
     mask, free, tight = _collect(crowd, policy, kinds, customer, action)
     until = pl.Series("next_allowed", free)

@@ -8,14 +8,14 @@ __all__ = ['code_values', 'find_codes', 'check_candidates', 'code_actions', 'cou
 
 # %% ../nbs/50_act/511_policy_past.ipynb #ec7b75ed
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .blocks import in_blocks
+from .blocks import BLOCK, in_blocks
 from .contact_rules import ACTION_FIELDS, CONTACT, DAY_US, Action, CountRule, Match, NeverRule, Policy, Rule
 from .errors import SchemaError
 from .schema import UTC
@@ -71,16 +71,17 @@ def code_actions(
     columns = [column for column in (*ACTION_FIELDS[:3], "package_id", *_VALID) if column in candidates.columns]
     codes = code_values(candidates["action_id"])[0] if candidates.height < 1000 else _code_few(candidates["action_id"])
     heads = candidates.select("action_id", *columns)[pl.Series(_first_rows(codes))]
-    if any(in_blocks(lambda k: _differs(candidates[columns[k.start]], heads[columns[k.start]], codes), len(columns), 1)):
+    if any(in_blocks(lambda rows: _differ(candidates[rows], heads, codes[rows]), candidates.height)):
         keys = candidates.select(pl.struct("action_id", *columns).alias("key"))["key"]
         codes, named = code_values(keys)
         heads = named.struct.unnest()
     return codes, [_as_action(row, actions.get(str(row["action_id"]))) for row in heads.iter_rows(named=True)]
 
 # %% ../nbs/50_act/511_policy_past.ipynb #baf7fc25
-def _differs(values: pl.Series, heads: pl.Series, codes: Codes) -> bool:
+def _differ(rows: pl.DataFrame, heads: pl.DataFrame, codes: Codes) -> bool:
     """Whether some row has another value than the first of its code."""
-    return bool(values.ne_missing(heads.gather(codes)).any())
+    place = pl.Series(codes)
+    return any(rows[head.name].ne_missing(head.gather(place)).any() for head in heads.drop("action_id"))
 
 
 def _code_few(values: pl.Series) -> Codes:
@@ -146,7 +147,7 @@ def reach_us(rule: Rule) -> int:
     length = rule.window.length if rule.window.rolling else (rule.window.length * days + 2) * DAY_US
     return length + (getattr(rule, "hold_us", None) or 0)
 
-
+# %% ../nbs/50_act/511_policy_past.ipynb #1ea30b45
 @dataclass(frozen=True, eq=False)
 class Past:
     """The rows of history that some rule counts, by customer and time."""
@@ -156,6 +157,7 @@ class Past:
     words: Sequence[NDArray[np.uint64]]  # a bit a kind of row: whether a rule counts the row
     kinds: Mapping[tuple[int, str], int]  # the place of the bit of each rule and kind
     values: Mapping[str, pl.Series]  # of the fields in which a row and an action must agree
+    groups: dict[tuple[int, tuple[str, ...]], pl.DataFrame] = field(default_factory=dict)  # by rule and fields, as they are asked for
 
     def counts(self, bit: int, kind: str = "") -> NDArray[np.bool_]:
         """Which rows a rule counts."""
@@ -168,9 +170,15 @@ class Past:
         values = {name: column[rows] for name, column in self.values.items()}
         return Past(self.customer[rows] - first, self.stamp[rows], [word[rows] for word in self.words], self.kinds, values)
 
-    def matches(self, name: str, wanted: str | None) -> NDArray[np.bool_]:
-        """Which rows have a value in a field; nothing matches no value."""
-        return np.zeros(len(self.stamp), bool) if wanted is None else (self.values[name] == wanted).fill_null(False).to_numpy()
+    def counted(self, bit: int, agreed: Mapping[str, str | None]) -> Codes:
+        """The places of the rows that a rule counts and that have some values in some fields; nothing matches no value."""
+        names = tuple(agreed)
+        if (bit, names) not in self.groups:
+            rows = pl.Series("_row", np.flatnonzero(self.counts(bit)))
+            table = pl.DataFrame([rows, *(self.values[name].gather(rows).alias(name) for name in names)])
+            self.groups[bit, names] = table.group_by(names).agg("_row") if names else table.select(pl.col("_row").implode())
+        groups = self.groups[bit, names].filter(pl.lit(True), *(pl.col(name) == pl.lit(value, pl.String) for name, value in agreed.items()))
+        return groups["_row"][0].to_numpy() if groups.height else np.zeros(0, np.int64)
 
 # %% ../nbs/50_act/511_policy_past.ipynb #0c1d5a7e
 def sort_by_time(
@@ -179,14 +187,28 @@ def sort_by_time(
     stamp: str,  # a column of microseconds
     size: int,  # how many customers there are
 ) -> pl.DataFrame:
-    """Sort by customer and time, by one whole number a row where both fit into one."""
-    first = int(table.select(pl.col(stamp).min().fill_null(0)).item())
-    span = int(table.select(pl.col(stamp).max().fill_null(0)).item()) - first + 1
+    """Sort by customer and time, by one whole number a row where both fit into one; rows alike in both come in any order."""
+    code, at = table[customer].to_numpy(), table[stamp].to_numpy()
+    first = int(at.min(initial=0))
+    span = int(at.max(initial=0)) - first + 1
     if size * span >= 2**63:
         return table.sort(customer, stamp)
-    table = table.select((pl.col(customer) * span + pl.col(stamp) - first).alias("_key"), pl.exclude(customer, stamp))
-    table = table if table["_key"].is_sorted() else table.sort("_key")
-    return table.select((pl.col("_key") // span).alias(customer), (pl.col("_key") % span + first).alias(stamp), pl.exclude("_key"))
+    key = code * span + (at - first)
+    return table if (key[1:] >= key[:-1]).all() else table[_order_by_blocks(code, key)]
+
+
+def _order_by_blocks(customer: Codes, key: NDArray[np.int64]) -> pl.Series:
+    """The rows in the order of a key that goes up with the customers: each block of customers is sorted by itself."""
+    block = customer // BLOCK
+    ends = np.cumsum(np.bincount(block))
+    order = np.argsort(block.astype(np.min_scalar_type(len(ends))), kind="stable").astype(np.uint32)
+
+    def sort(which: slice) -> None:
+        part = slice(ends[which.start - 1] if which.start else 0, ends[which.start])
+        order[part] = order[part][np.argsort(key[order[part]])]
+
+    in_blocks(sort, len(ends), 1)
+    return pl.Series(order)
 
 # %% ../nbs/50_act/511_policy_past.ipynb #7d72e216
 def check_history(

@@ -96,7 +96,8 @@ from .sources import read_source
 from .stability import population_stability
 from .store import Store, open_store, write_store
 from .story_logs import Story, simulate_story
-from .study import DEMO_SETTINGS, Study, open_study, run_study
+from .study import DEMO_SETTINGS, run_study
+from .study_folder import Study, open_study
 from .threshold_drift import watch_thresholds
 from .thresholds import Threshold, find_threshold
 from .tidying import bundle_rare, conversation_table, fold_lifecycle

@@ -12,11 +12,9 @@ from html import escape
 from typing import Any
 
 from . import plots
-from .card_words import CARD_CSS, card_html
 from .errors import MotkitError
 from .page_parts import PagePlan
-from .study import Study
-from .card_of_study import find_customer, study_card
+from .study_folder import Study
 
 # %% ../nbs/70_show/7591_card_page.ipynb #63e6d5ad
 CARD_ROLES = ("agent",)
@@ -32,6 +30,9 @@ def look_up(
     study, ledger = visit.study, visit.shelf.ledger
     if not isinstance(study, Study):
         return _say("This study holds no log, so there is no card.")
+    from motkit.card_of_study import find_customer, study_card  # they load what decides; the pages of sums do without
+    from motkit.card_words import card_html
+
     try:
         found = find_customer(study, asked) or asked.strip()
         logging.getLogger("motkit.requests").info("CARD - %s", visit.user)
@@ -50,6 +51,8 @@ def card_desk(
     """A field for the customer number, and the card below it."""
     import panel as pn
     import panel_material_ui as pmui
+
+    from motkit.card_words import CARD_CSS
 
     asked = pmui.TextInput(label="Customer number", placeholder="as the log spells it", value=visit.customer, width=300, margin=(0, 10, 10, 0), description="")
     show = pmui.Button(label="Show the card", color="primary", margin=(0, 0, 10, 0))

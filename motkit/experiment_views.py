@@ -13,8 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from .difference_words import digits_for, say_more, say_p
-from .experiments import is_found
+from .difference_words import digits_for, is_found, say_more, say_p
 from .numbers import as_number
 from motkit.showing import (
     StudyTables,

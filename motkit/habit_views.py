@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from math import sqrt
 
 import polars as pl
-from scipy.special import ndtri
 
-from .intervals import add_wilson
+from .intervals import add_wilson, z_of
 from motkit.showing import (
     STUDY_TABLES,
     StudyTables,
@@ -105,7 +104,7 @@ def advocates_found(
 ) -> View:  # table: acts (in words), customers, hidden; customers who spoke for us at least once
     """How many customers speak for us, and how many more than others for sure. Groups of fewer than `min_cell` are hidden."""
     name, title, small = "advocates_found", "Who speaks for us", min_cell_of(study)
-    people, found = read_study_table(study, "advocates"), read_study_table(study, "advocate_summary")
+    people, found = read_study_table(study, "advocates", ("acts", "years")), read_study_table(study, "advocate_summary")
     spoke = people.filter(pl.col("acts") > 0)
     if not found.height:
         return _nothing(name, title, "The study does not know when a customer speaks for us. Name such events in [engagement] advocacy.", ["acts", "customers"])
@@ -171,7 +170,7 @@ def still_buying(
 ) -> View:  # table: chance (in words), customers, purchase_days (expected in four weeks, a customer), hidden
     """How many buyers still buy, by their chance. Groups of fewer than `min_cell` customers are hidden."""
     name, title, small = "still_buying", "Who still buys", min_cell_of(study)
-    buyers = read_study_table(study, "repeat_buying").drop_nulls("alive")
+    buyers = read_study_table(study, "repeat_buying", ("alive", "purchase_days_next_4_weeks")).drop_nulls("alive")
     n = buyers.height
     if n < small:
         why = _NO_BUYERS if "rfm_cuts" not in study.tables else "Too few customers bought, or they are too alike, to learn who still buys."
@@ -179,7 +178,7 @@ def still_buying(
     fifth = (pl.col("alive") * 5).floor().clip(0, 4).cast(pl.Int64)
     groups = buyers.group_by(_fifth=fifth).agg(customers=pl.len().cast(pl.Int64), purchase_days=pl.col("purchase_days_next_4_weeks").mean()).sort("_fifth")
     table = hide_small_groups(groups, small, ["purchase_days"]).with_columns(chance=pl.Series([_FIFTHS[k] for k in groups["_fifth"]])).select("chance", "customers", "purchase_days", "hidden")
-    alive, z = buyers["alive"], float(ndtri((1 + setting_of(study, "study", "confidence", 0.95)) / 2))
+    alive, z = buyers["alive"], z_of(setting_of(study, "study", "confidence", 0.95))
     mean, half = float(alive.sum()) / n, z * sqrt(float((alive * (1 - alive)).sum())) / n
     sentence = f"About {say_interval(mean, max(mean - half, 0.0), min(mean + half, 1.0))} of customers who ever bought still buy, and {say_count(float(buyers['purchase_days_next_4_weeks'].sum()))} days with a purchase are to be expected of them in the next four weeks."
     how = f"In brackets the {interval_name(study)} if the model's chances are right; that the model itself is an estimate is not in it."

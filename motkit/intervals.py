@@ -6,12 +6,12 @@
 __all__ = ['Numbers', 'z_of', 'wilson', 'add_wilson']
 
 # %% ../nbs/00_ground/027_intervals.ipynb #962d9ae8
+from statistics import NormalDist
 from typing import TypeVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from .errors import SettingError
 
@@ -22,7 +22,7 @@ def z_of(
     """Give the limit of the normal law for a level: 1.96 for 0.95. Raises `SettingError`."""
     if not 0 < confidence < 1:
         raise SettingError("confidence", f"is {confidence}, needs a share between 0 and 1", "Type confidence=0.95.")
-    return float(ndtri((1 + confidence) / 2))
+    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 # %% ../nbs/00_ground/027_intervals.ipynb #c3e1d00a
 Numbers = TypeVar("Numbers", float, NDArray[np.float64], pl.Expr)

@@ -105,7 +105,7 @@ def _risk_figures(study: StudyTables, interval: str) -> list[dict[str, str]]:
 
 def _beyond_figure(study: StudyTables) -> list[dict[str, str]]:
     """How many are beyond the day and not onboarded."""
-    n = read_study_table(study, "at_risk").height
+    n = read_study_table(study, "at_risk", ("days_beyond",)).height
     if 0 < n < min_cell_of(study):
         return []
     return [{"figure": "customers beyond it, not onboarded", "value": say_count(n), "rests_on": f"as of {as_of_day(study)}; a count has no interval"}]
@@ -254,7 +254,7 @@ def beyond_threshold(
     Groups of fewer than `min_cell` customers are hidden.
     """
     name, title, small = "beyond_threshold", "Who is beyond it", min_cell_of(study)
-    row, people = _threshold(study), read_study_table(study, "at_risk")
+    row, people = _threshold(study), read_study_table(study, "at_risk", ("days_beyond", *_RISK))
     if row is None or people.height < max(small, 1):
         few = f"Fewer than {small} customers are beyond the day and not onboarded." if people.height else "No customer is beyond the day and not onboarded."
         return View(name, title, "", pl.DataFrame(schema={"since": pl.String}), "", _why_none(study) if row is None else few)

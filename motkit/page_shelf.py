@@ -22,7 +22,7 @@ from .errors import MissingExtraError, StudyError
 from .page_parts import Look, PagePlan, Picked, code_of, coloured, look_at, options_of, picked_for
 from .plots import figure_of
 from .showing import StudyTables, View, table_html
-from .study import open_study
+from .study_folder import open_study
 
 # %% ../nbs/70_show/731_page_shelf.ipynb #08eec0b2
 def write_picture(

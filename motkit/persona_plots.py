@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from .curves import Array
 from .plots import HEIGHT_PX, NEUTRAL, PALETTE, draw_nothing, finish_picture, load_hvplot, overlay, share_ticks
 from .showing import View
 
@@ -86,7 +86,7 @@ def _ellipse(row: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame({"x": x, "y": y})
 
 
-def _inside(own: pl.DataFrame, x: Array, y: Array) -> Array:
+def _inside(own: pl.DataFrame, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
     """Whether points lie in any of the ellipses."""
     found = np.zeros(len(x))
     for row in own.iter_rows(named=True):

@@ -71,11 +71,16 @@ def _let_in(study: StudyTables) -> str:
     return f" Protected, and let in for a recorded reason: {told}."
 
 
+def _of_all(study: StudyTables, asked: pl.Expr) -> float:
+    """One number over all customers with a persona, whose table is never read whole."""
+    return as_number(study.scan("personas").select(asked).collect(engine="streaming").item()) if "personas" in study.tables else 0.0
+
+
 def _rests_on(study: StudyTables) -> str:
     """n, of what the personas are made, and as of when; protected columns that were let in are named with their reason."""
-    who, notes = _read(study, "personas"), _read(study, "persona_notes")
+    notes, n = _read(study, "persona_notes"), _of_all(study, pl.len())
     made = f", {notes['note'][1]}" if notes.height > 1 else ""
-    return f"n = {say_many(who.height, 'customer')}{made}; followed up to {as_of_day(study)}.{_let_in(study)}"
+    return f"n = {say_many(int(n), 'customer')}{made}; followed up to {as_of_day(study)}.{_let_in(study)}"
 
 # %% ../nbs/70_show/711_persona_views.ipynb #b5b92734
 _FIGURES = pl.Schema({"figure": pl.String, "value": pl.String, "rests_on": pl.String})
@@ -85,15 +90,15 @@ def persona_figures(
     study: StudyTables,  # an open study
 ) -> View:  # table: figure, value, rests_on; all as text for people
     """How many personas, how still the weakest holds, and how many customers lie between two."""
-    cards, who = _cards(study), _read(study, "personas")
+    cards = _cards(study)
     if not cards.height:
         return View("persona_figures", "Personas", "", pl.DataFrame(schema=_FIGURES), "", _verdict(study))
     weakest = cards.sort("overlap", nulls_last=True).row(0, named=True)
-    mixed = as_number(who["mixed"].mean())
+    mixed, n = _of_all(study, pl.col("mixed").mean()), _of_all(study, pl.len())
     rows = [("personas", say_count(cards.height), _verdict(study))]
     if weakest["overlap"] is not None:
         rows.append(("overlap of the weakest, drawn again", say_share(weakest["overlap"]), f"{weakest['persona']}: {weakest['badge']}"))
-    if round(mixed * who.height) == 0 or round(mixed * who.height) >= min_cell_of(study):
+    if round(mixed * n) == 0 or round(mixed * n) >= min_cell_of(study):
         rows.append(("of customers lie between personas", say_share(mixed), "their likeliest persona has a chance below 60%"))
     sentence = f"Customers are of {say_many(cards.height, 'kind')} in what they do and need."
     return View("persona_figures", "Personas", sentence, pl.DataFrame(rows, schema=_FIGURES, orient="row"), _rests_on(study))

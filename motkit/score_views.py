@@ -9,8 +9,8 @@ __all__ = ['outcome_words', 'score_calibration', 'feature_words', 'score_basis',
 from typing import Any
 
 import polars as pl
-from scipy.special import ndtri
 
+from .intervals import z_of
 from motkit.showing import (
     STUDY_TABLES,
     StudyTables,
@@ -130,7 +130,7 @@ def score_basis(
     empty = pl.DataFrame(schema={"signal": pl.String, "odds": pl.Float64})
     if not model or not weights.height:
         return View(name, title, "", empty, "", _NO_MODEL)
-    z = float(ndtri((1 + setting_of(study, "study", "confidence", 0.95)) / 2))
+    z = z_of(setting_of(study, "study", "confidence", 0.95))
     weight, error = pl.col("coefficient"), pl.col("std_error")
     words = pl.Series("signal", [feature_words(feature) for feature in weights["feature"]], pl.String)
     odds = {"odds": weight.exp(), "odds_low": (weight - z * error).exp(), "odds_high": (weight + z * error).exp()}

@@ -286,15 +286,25 @@ STUDY_TABLES |= {
 }
 
 # %% ../nbs/70_show/70_showing.ipynb #619b962a
-def read_study_table(study: StudyTables, name: str) -> pl.DataFrame:
+def _read_columns(table: pl.LazyFrame, columns: Sequence[str]) -> pl.DataFrame:
+    """Those of the columns that a table has."""
+    has = table.collect_schema()
+    return table.select(column for column in columns if column in has).collect(engine="streaming")
+
+
+def read_study_table(
+    study: StudyTables,
+    name: str,  # of a table in `STUDY_TABLES`
+    columns: Sequence[str] = (),  # of a table with a row a customer, all that is needed; empty: every one
+) -> pl.DataFrame:
     """A table of the study in the form that views use; no rows when the study does not have it.
 
     Raises `SchemaError` when a column is missing or of another kind.
     """
-    needs = STUDY_TABLES[name]
+    needs = pl.Schema({column: kind for column, kind in STUDY_TABLES[name].items() if not columns or column in columns})
     if name not in study.tables:
         return pl.DataFrame(schema=needs)
-    table = study.table(name)
+    table = _read_columns(study.scan(name), columns) if columns else study.table(name)
     has = table.schema
     alike = [c for c in needs if c in has and has[c].is_numeric() and needs[c].is_numeric()]
     table = table.with_columns(pl.col(c).cast(needs[c]) for c in alike)

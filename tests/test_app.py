@@ -3,6 +3,8 @@
 import json
 import signal
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -90,6 +92,13 @@ def test_a_new_run_is_shown_in_the_same_session_with_the_same_choices(tmp_path: 
     renew_app(app)
     assert app.menu.query == "?page=overview&channels=web"
     assert "in 2 weeks" in app.viewers["overview"].sections["sessions_by_week"].shown["footing"]
+
+
+def test_a_server_of_pages_loads_nothing_that_only_computing_a_study_needs() -> None:
+    heavy = ("scipy", "statsmodels", "lifelines", "pyarrow", "pandas", "motkit.stages", "motkit.adapters")
+    asked = f"import sys, motkit.app; print([name for name in {heavy} if name in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "[]", said  # a hundred megabytes
 
 
 def test_a_folder_without_a_study_is_refused_before_serving(tmp_path: Path) -> None:

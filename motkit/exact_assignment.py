@@ -6,10 +6,11 @@
 __all__ = ['solve_exactly']
 
 # %% ../nbs/50_act/5311_exact_assignment.ipynb #22fb824f
+import ctypes
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -51,11 +52,18 @@ def _clashing(problem: Problem, customer: Pairs, action: Pairs) -> list[tuple[in
     return found
 
 # %% ../nbs/50_act/5311_exact_assignment.ipynb #f4d34c19
+def _flush_compiled() -> None:
+    """Write out what compiled code holds back, where the machine's C library can be asked to."""
+    with suppress(OSError, TypeError, AttributeError):
+        ctypes.CDLL(None).fflush(None)
+
+
 @contextmanager
 def _without_notes() -> Iterator[None]:
     """Keep what compiled code writes to the standard output from it, where there is one."""
     try:
         sys.stdout.flush()
+        _flush_compiled()
         kept = os.dup(1)
     except (OSError, ValueError):
         yield
@@ -65,6 +73,7 @@ def _without_notes() -> Iterator[None]:
         os.dup2(nowhere, 1)
         yield
     finally:
+        _flush_compiled()
         os.dup2(kept, 1)
         os.close(nowhere)
         os.close(kept)

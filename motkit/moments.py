@@ -8,14 +8,14 @@ __all__ = ['ARMS', 'LEAST_EXPECTED', 'COLUMNS', 'adjust_fdr', 'compare_offered',
 
 # %% ../nbs/40_moments/412_moments.ipynb #f54aad51
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import date, datetime
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from .candidates import CONTACTS, Candidate, Pattern, propose_candidates, read_candidates
+from .candidates import CONTACTS, Candidate, Pattern, find_pattern, named, propose_candidates, read_candidates
 from .curves import Array
 from .errors import DesignError, SchemaError, SettingError
 from .followed import Followed, Names, Rows, as_names, follow_customers
@@ -302,6 +302,48 @@ def _ask(strata: Names, fdr: float, options: Mapping[str, Any]) -> Question:
     question.check()
     return question
 
+# %% ../nbs/40_moments/412_moments.ipynb #66c21df4
+def _everything_else(events: Rows, candidate: Candidate) -> tuple[pl.LazyFrame, Candidate]:
+    """The log without the rows of a candidate, and the candidate as a table of its times."""
+    pattern = candidate.pattern or Pattern((candidate.name,))
+    times = find_pattern(events, pattern).collect()
+    names = (*pattern.event, *pattern.visit_has)
+    rest = events.lazy().filter(~named("event", names)) if names else events.lazy().join(times.lazy(), on=["customer_id", "timestamp"], how="anti")
+    return rest, replace(candidate, pattern=None, times=times)
+
+
+def _tied(events: Rows, candidate: Candidate, row: Mapping[str, Any], followed: Followed, asked: Mapping[str, Any]) -> str:  # '' if it is not
+    """Say why a moment that goes with silence tells of nothing but the silence that it ends."""
+    starts = followed.customers.select("customer_id", timestamp=pl.col("start_us").cast(UTC))
+    rest, alone = _everything_else(events, candidate)
+    try:
+        again = find_moments(rest, as_of=followed.as_of, candidates=[alone], silence_days=followed.silence_days, starts=starts, **asked).table
+    except (DesignError, LeakageError):
+        return "leaving is silence, which it ends itself: without it no visit is left that could be the last"
+    other = again.row(0, named=True)
+    if other["verdict"] == row["verdict"]:
+        return ""
+    ratio = "it cannot be judged" if other["hazard_ratio"] is None else f"the ratio is {other['hazard_ratio']:.2f} ({other['ci_low']:.2f} to {other['ci_high']:.2f})"
+    return f"leaving is silence, which it ends itself: where it is not counted as a visit, {ratio}"
+
+# %% ../nbs/40_moments/412_moments.ipynb #d2e30881
+def _untie(table: pl.DataFrame, left_out: pl.DataFrame, tied: Mapping[str, str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Move moments that are tied to the outcome from the table to those left out, with the reason."""
+    more = pl.DataFrame({"moment": list(tied), "reason": list(tied.values())}, schema=left_out.schema)
+    return table.filter(~pl.col("moment").is_in(list(tied))), pl.concat([left_out, more])
+
+
+def _find_tied(
+    events: Rows, chosen: Sequence[Candidate], table: pl.DataFrame, followed: Followed, question: Question, profiles: Rows | None, kept: Sequence[str]
+) -> dict[str, str]:
+    """Moments that were found and are tied to the silence, with the reason; those of `kept` were offered by chance and stay."""
+    if followed.silence_days is None:
+        return {}
+    by_name, asked = {one.name: one for one in chosen}, {name: getattr(question, name) for name in ("outcome_is", "strata", "fdr", "confidence", "not_activity", "seed")}
+    found = table.filter(pl.col("verdict").is_in(["makes", "breaks"]), ~pl.col("moment").is_in(list(kept))).iter_rows(named=True)
+    why = {row["moment"]: _tied(events, by_name[row["moment"]], row, followed, {**asked, "profiles": profiles, "placebo_draws": 0}) for row in found if by_name[row["moment"]].pattern}
+    return {name: reason for name, reason in why.items() if reason}
+
 # %% ../nbs/40_moments/412_moments.ipynb #332672a3
 def find_moments(
     events: Rows,  # one row per event, columns of `EVENTS` and the log's own; any order
@@ -322,7 +364,8 @@ def find_moments(
 ) -> Moments:
     """Find the interactions that go with staying or leaving, given tenure and recent activity, with FDR control.
 
-    A moment counts from the day after it. Named candidates that tell of the outcome raise `LeakageError`; proposed ones are left out.
+    A moment counts from the day after it. Named candidates that tell of the outcome raise `LeakageError`; proposed ones are left out,
+    and so is what goes with silence only because it ends the silence itself.
     Raises `DesignError`, `SchemaError`, `SettingError`. Source: Mantel and Byar 1974; Benjamini and Hochberg 1995.
     """
     question = _ask(strata, fdr, options)
@@ -337,6 +380,8 @@ def find_moments(
     chosen, times = [chosen[place] for place in kept], [times[place] for place in kept]
     spells = _watch(followed, log, profiles, question)
     table = _measure(followed, spells, chosen, times, candidate_kinds(log, chosen, question.rules), question)
+    offered = () if arms is None else arms.lazy().select(pl.col("moment").unique()).collect()["moment"].to_list()
+    table, left_out = _untie(table, left_out, _find_tied(events, chosen, table, followed, question, profiles, offered))
     return _answer(table, left_out, question, _Source(followed, spells, *_by_name(chosen, times)), arms)
 
 # %% ../nbs/40_moments/412_moments.ipynb #65490b24

@@ -1,6 +1,8 @@
 """Assignments against trying all, against published optima, and against their own certificate."""
 
 import json
+import subprocess
+import sys
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -227,3 +229,9 @@ def test_a_problem_is_what_its_table_says() -> None:
     assert problem.worth.shape == (7, 6)
     assert table["score"].gather(rows[3].tolist()).to_list() == table.filter(pl.col("customer_id") == 3).sort("action_id")["score"].to_list()
     assert motkit.assign_actions is assign_actions
+
+
+def test_notes_of_compiled_code_stay_out_of_a_log_file() -> None:
+    code = "import ctypes\nfrom motkit.exact_assignment import _without_notes\nprint('before')\nwith _without_notes():\n    ctypes.CDLL(None).puts(b'a note')\nprint('after')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["before", "after"]

@@ -451,3 +451,34 @@ def test_the_command_tries_moments_and_writes_the_table(tmp_path: Path, monkeypa
     assert done.exit_code == 0, done.output
     assert "moments, no strata" in done.output
     assert (tmp_path / "v.md").read_text(encoding="utf-8").startswith("# Validation of moments")
+
+
+def _shop(seed: int, worse: float = 1.0) -> pl.DataFrame:
+    """Purchases at chance, one in five sent back days later; whoever has sent back leaves `worse` times as often from the next purchase on."""
+    chance, rows = np.random.default_rng(seed), []
+    for number in range(700):
+        day, sent, who = chance.uniform(0, 200), False, f"c{number:03d}"
+        while day < 365:
+            rows.append((who, day, "purchase"))
+            if chance.random() < 0.1 * (worse if sent else 1.0):
+                break
+            if chance.random() < 0.2:
+                rows.append((who, day + chance.uniform(1, 9), "sent_back"))
+                sent = True
+            day += chance.exponential(15)
+    log = pl.DataFrame(rows, schema=["customer_id", "day", "event"], orient="row").filter(pl.col("day") < 365)
+    at = pl.lit(START).cast(EVENTS["timestamp"]) + pl.duration(seconds=(pl.col("day") * 86_400).cast(pl.Int64))
+    return log.select("customer_id", timestamp=at, event="event", channel=pl.lit("web"), value=pl.lit(None, pl.Float64), duration_s=pl.lit(None, pl.Float64))
+
+
+def _found(log: pl.DataFrame) -> list[tuple[str, str]]:
+    moments = find_moments(log, silence_days=30, placebo_draws=0)
+    return moments.table.filter(pl.col("verdict").is_in(["makes", "breaks"])).select("moment", "verdict").rows()
+
+
+def test_what_only_follows_a_visit_does_not_go_with_the_silence_that_it_ends() -> None:
+    assert sum(len(_found(_shop(seed))) for seed in range(10)) <= 1
+
+
+def test_what_does_make_customers_leave_in_silence_is_still_found() -> None:
+    assert [_found(_shop(seed, worse=4.0)) for seed in range(3)] == [[("sent_back", "breaks")]] * 3

@@ -38,7 +38,7 @@ def _find_repeats(path: Path, accepted: Flags) -> Flags:
     shares = len(accepted) // _HASHES_AT_ONCE + 1
     repeats = np.zeros(len(accepted), dtype=bool)
     for share in range(shares):
-        rows = pl.scan_parquet(path).select("\0hash").with_row_index("\0row")
+        rows = pl.scan_ipc(path).select("\0hash").with_row_index("\0row")
         part = (rows.filter(pl.col("\0hash") % shares == share) if shares > 1 else rows).collect(engine="streaming")
         part = part.filter(pl.Series(accepted[part["\0row"].to_numpy()])) if not accepted.all() else part
         ordered = np.sort(part["\0hash"].to_numpy())
@@ -86,7 +86,7 @@ def _note_rows(table: LogTable, path: Path) -> None:
     if "\0hash" in kept and "\0key" in noted.collect_schema():
         noted = noted.with_columns(pl.when(pl.col("\0key").is_null()).then("\0hash").otherwise(pl.col("\0key").hash(1)).alias("\0hash"))
     late = pl.col("late_s") > table.raw.known.late_days * 86_400 if table.raw.known and "late_s" in noted.collect_schema() else pl.lit(False)
-    noted.select(*kept, late.fill_null(False).alias("\0late")).sink_parquet(path, compression="uncompressed", statistics=False, engine="streaming")
+    noted.select(*kept, late.fill_null(False).alias("\0late")).sink_ipc(path, engine="streaming")
 
 
 def _count_customers(table: LogTable, count: Count) -> int:
@@ -131,9 +131,9 @@ def count_rows(
 ) -> Count:  # how many, which are rejected, which are duplicates
     """Read a table once, and the raw columns of its rejected rows."""
     folder = TempFolder()
-    path = folder.path / "rows.parquet"
+    path = folder.path / "rows.arrow"
     _note_rows(table, path)
-    noted = pl.scan_parquet(path).with_row_index("\0row")
+    noted = pl.scan_ipc(path).with_row_index("\0row")
     good, when = pl.col("\0reason").is_null(), pl.col("\0timestamp")
     bad = noted.filter(~good).select("\0row", "\0reason").collect(engine="streaming")
     sums = [pl.len().alias("length"), (good & pl.col("\0twice")).sum().alias("twice"), (good & pl.col("\0unnamed")).sum().alias("unnamed"), (good & pl.col("\0late")).sum().alias("late")]

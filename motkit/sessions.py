@@ -6,10 +6,11 @@
 __all__ = ['US_PER_S', 'order_events', 'number_sessions', 'split_sessions', 'sum_sessions', 'session_table', 'weekly_sessions']
 
 # %% ../nbs/10_record/13_sessions.ipynb #e40bb29a
+import numpy as np
 import polars as pl
 
 from .errors import SettingError
-from .ordering import in_order
+from .ordering import in_order, rank_texts, when_asked
 from .schema import EVENTS, SESSIONS, check_table
 
 # %% ../nbs/10_record/13_sessions.ipynb #fbb37ac9
@@ -103,6 +104,16 @@ def _add_attention(events: pl.LazyFrame) -> pl.LazyFrame:
     return ordered.with_columns(engaged_s=pl.coalesce("duration_s", to_next))
 
 
+def _merge_sessions(sums: pl.DataFrame) -> pl.DataFrame:
+    """One row a session, by customer and session, of rows of `sum_sessions` in any order."""
+    ranks, numbers = rank_texts(sums["customer_id"])[0], sums["session"].to_numpy()
+    if ((np.diff(ranks) > 0) | ((np.diff(ranks) == 0) & (numbers[1:] > numbers[:-1]))).all():
+        return sums
+    totals = pl.col("n_events", "engaged_us", "measured").sum()
+    merged = sums.group_by("customer_id", "session").agg(pl.col("start").min(), pl.col("end").max(), totals, pl.col("channel").min_by("start"))
+    return merged.select(sums.columns).sort("customer_id", "session")
+
+
 def session_table(
     events: pl.DataFrame | pl.LazyFrame,  # columns of `EVENTS` and `session`, as `split_sessions` gives them; any order
 ) -> pl.LazyFrame:  # one row a session, columns of `SESSIONS`, by customer and session
@@ -113,19 +124,10 @@ def session_table(
     check_table(events, EVENTS | {"session": pl.UInt32}, "events", "Number them with `motkit.split_sessions`.")
     rows = events.lazy()
     numbered = rows if "engaged_s" in events.collect_schema() else _add_attention(rows)
-    return (
-        sum_sessions(numbered)
-        .group_by("customer_id", "session")
-        .agg(
-            start=pl.col("start").min(),
-            end=pl.col("end").max(),
-            n_events=pl.col("n_events").sum(),
-            engaged_s=pl.when(pl.col("measured").sum() > 0).then(pl.col("engaged_us").sum() / US_PER_S),
-            channel=pl.col("channel").min_by("start"),
-        )
-        .sort("customer_id", "session")
-        .select(*SESSIONS)
-    )
+    sums = sum_sessions(numbered)
+    whole = when_asked(lambda _: _merge_sessions(sums.collect(engine="streaming")), sums.collect_schema())
+    engaged_s = pl.when(pl.col("measured") > 0).then(pl.col("engaged_us") / US_PER_S)
+    return whole.with_columns(engaged_s=engaged_s).select(*SESSIONS)
 
 # %% ../nbs/10_record/13_sessions.ipynb #d85823bb
 def weekly_sessions(

@@ -65,3 +65,11 @@ def test_a_missing_time_comes_first() -> None:
     start = datetime(2026, 1, 1)
     rows = pl.DataFrame({"customer_id": ["a", "a", "a"], "timestamp": [start + timedelta(days=1), None, start]})
     assert in_order(rows.lazy()).collect()["timestamp"].to_list() == [None, start, start + timedelta(days=1)]
+
+
+def test_times_at_the_two_ends_of_time_are_ordered() -> None:
+    least, most = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+    order = order_rows(np.array([1, 1, 1, 1]), np.array([0, most, least, -5]))
+    assert order is not None
+    assert order.tolist() == [2, 3, 0, 1]
+    assert order_rows(np.array([1, 1, 1, 1]), np.array([least, -5, 0, most])) is None

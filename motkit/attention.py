@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from .errors import SettingError
+from .schema import check_columns
 
 # %% ../nbs/10_record/131_attention.ipynb #7f17d528
 def heartbeat_seconds(
@@ -40,6 +41,7 @@ def fold_pings(
     if not (heartbeat_s > 0 and min_visit_s >= 0):
         fault = f"heartbeat_s is {heartbeat_s} and min_visit_s {min_visit_s}, need numbers above 0 and from 0 on"
         raise SettingError("fold_pings", fault, "Type `heartbeat_s=10, min_visit_s=5`.")
+    check_columns(numbered, [customer, "session", "timestamp", "event", "duration_s", "engaged_s"], "numbered", "Number events with `motkit.split_sessions`.")
     columns = [name for name in numbered.collect_schema() if name not in ("duration_s", "engaged_s")]
     is_ping = pl.col("event").cast(pl.String).is_in(list(pings))
     new_visit = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in (customer, "session"))

@@ -20,7 +20,7 @@ from .curves import Array
 from .engagement import US_PER_DAY
 from .errors import SchemaError, SettingError
 from .followed import Names, Rows, as_names
-from .schema import EVENTS, UTC, check_table
+from .schema import EVENTS, UTC, check_columns, check_table
 from .sessions import split_sessions
 
 # %% ../nbs/40_moments/403_candidates.ipynb #dc5b4fab
@@ -97,6 +97,7 @@ def find_pattern(
 ) -> pl.LazyFrame:  # `customer_id, timestamp`, a row for each time it happened; no order
     """Find when a pattern happened. Raises `SchemaError` or `SettingError` for a pattern that cannot be looked for."""
     schema = events.lazy().collect_schema()
+    check_columns(events, ["customer_id", "timestamp", "event", "channel"], "events", "Read them with `motkit.read_events`.")
     check_pattern(pattern, schema.names(), str(pattern))
     rows = events.lazy()
     rows = rows.filter(named("channel", pattern.channel)) if pattern.channel else rows

@@ -13,10 +13,10 @@ from typing import Any
 
 import polars as pl
 
-from .errors import SchemaError
+from .errors import SchemaError, SettingError
 from .funnels import log_end
 from .paths import Log, is_first
-from .schema import EVENTS, check_table
+from .schema import EVENTS, check_columns, check_table
 from .schema import UTC as UTC_TIME
 from .store import Store
 from .triggers import Condition, Trigger, as_expression, read_triggers
@@ -209,8 +209,11 @@ def still_wanted(
 ) -> pl.DataFrame:  # the same rows in the same order, and `wanted`, `reason` (null where it is wanted)
     """Ask again before sending: is it still news, and has nothing ended it since? Raises `SettingError`, `SchemaError`."""
     check_table(events, EVENTS, "events")
-    rows = events.lazy().filter(_US.le(log_end(events, at)))
-    stops = pl.concat([_last_stop(rows, trigger) for trigger in read_triggers(triggers)])
+    check_columns(fired, ["trigger", "customer_id", "about", "at", "expires_at", "pending"], "fired", "Find them with `motkit.detect_triggers`.")
+    rows, asked = events.lazy().filter(_US.le(log_end(events, at))), read_triggers(triggers)
+    if not asked:
+        raise SettingError("still_wanted", "no trigger is named", "Give those that have fired, e.g. triggers='triggers.toml'.")
+    stops = pl.concat([_last_stop(rows, trigger) for trigger in asked])
     joined = fired.lazy().join(stops, on=["trigger", "customer_id", "about"], how="left", maintain_order="left")
     ended, old = pl.col("_stopped") > pl.col("at"), pl.col("expires_at") < at
     why = pl.when("pending").then(pl.lit("not yet due")).when(ended).then(pl.lit("ended since")).when(old).then(pl.lit("no news any more"))

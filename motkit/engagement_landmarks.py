@@ -95,9 +95,15 @@ def _snapshot(events: pl.LazyFrame, at: datetime, plan: _Plan, half_life_days: f
     return table.join(found, on="customer_id", how="left", maintain_order="left").with_columns(pl.col("_y").fill_null(0.0), _at=at)
 
 # %% ../nbs/30_loyalty/3001_engagement_landmarks.ipynb #c5257e19
+def _span_days(plan: _Plan) -> float:
+    """From a landmark to the end of its window, in days; 0 where that is no number, which is refused."""
+    days = plan.gap_days + plan.horizon_days
+    return days if days == days else 0.0
+
+
 def _check_days(landmarks: Sequence[datetime], as_of: datetime, plan: _Plan) -> None:
     """Raise `DesignError` where a window of outcomes is open, or is shared with features or with another landmark."""
-    span, faults = timedelta(days=plan.gap_days + plan.horizon_days), []
+    span, faults = timedelta(days=_span_days(plan)), []
     if plan.gap_days < 0:
         faults.append("`gap_days` is below 0, so outcomes lie within the days of the features")
     if not plan.horizon_days > 0:
@@ -115,7 +121,7 @@ def _check_days(landmarks: Sequence[datetime], as_of: datetime, plan: _Plan) -> 
 
 def _default_landmarks(first: datetime, as_of: datetime, plan: _Plan) -> list[datetime]:
     """Up to four landmarks, as late as their windows allow, none in the first four weeks of the log."""
-    span = timedelta(days=max(plan.gap_days + plan.horizon_days, 1e-3))
+    span = timedelta(days=max(_span_days(plan), 1e-3))
     days = [as_of - span * k for k in (4, 3, 2, 1)]
     return [at for at in days if at >= first + timedelta(days=NEW_DAYS)]
 

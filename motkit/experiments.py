@@ -291,6 +291,8 @@ def _check_values(rows: pl.LazyFrame, outcomes: Sequence[str], kind: str, engine
             return ~value.is_finite()
         return ~value.is_in([0.0, 1.0]) if kind == "rate" else (value < 0) | (value != value.round())
 
+    if not outcomes:
+        raise SettingError("compare_arms", "no outcome is named", "Type, for instance, `compare_arms(table, 'arm', 'bought', 'control')`.")
     found = rows.select(unfit(pl.col(name)).sum().alias(name) for name in outcomes).collect(engine=engine).row(0, named=True)
     faults = [f"{count:,} values of `{name}` do not fit kind={kind!r}" for name, count in found.items() if count]
     if faults:

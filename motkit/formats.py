@@ -23,7 +23,7 @@ from .matomo_tables import find_tables, open_matomo_tables
 from .more_adapters import AMPLITUDE, CLOUDEVENTS, KLAVIYO, MIXPANEL, OCEL, RETENTIONEERING, XDM, XES
 from .ocel import open_ocel
 from .ocel_tables import is_relational
-from .raw import RawTable, bare_suffix, find_files, read_chunks
+from .raw import RawTable, bare_suffix, find_all_files, read_chunks
 from .records import Record, as_rows, flatten_record, read_json, read_lines, read_xml, stage_rows
 from .sources import Part
 from .tables import open_table
@@ -222,7 +222,7 @@ def _files_of(source: Any) -> list[Path]:
         return []
     if not isinstance(source, str | Path | list | tuple):
         return []
-    return [file for one in ([source] if isinstance(source, str | Path) else source) for file in find_files(Path(one))]
+    return find_all_files(source)
 
 # %% ../nbs/10_record/109_formats.ipynb #151bee50
 def open_known(

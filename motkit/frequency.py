@@ -115,6 +115,8 @@ def frequency_response(
     table = table.lazy().collect()
     if cap not in table.columns or not table.schema[cap].is_numeric():
         raise SchemaError("table", f"`{cap}` is missing or no number", "Name the column that holds the cap of each customer.")
+    if not outcomes:
+        raise SchemaError("table", "no outcome is named", "Name the columns, e.g. outcomes=['purchase'].")
     z, names = z_of(confidence), list(outcomes)
     if unknown := set(values or {}) - set(table.columns):
         raise SchemaError("table", f"`values` names {sorted(unknown)}", f"It has {table.columns}.")

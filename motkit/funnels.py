@@ -14,6 +14,7 @@ import polars as pl
 
 from .curves import kaplan_meier
 from .errors import DesignError, FewEventsWarning, SettingError
+from .schema import check_columns
 from .intervals import add_wilson
 from .paths import Log, is_first, ordered_rows
 from .store import Store
@@ -119,6 +120,7 @@ def log_end(
     """The end of observation: `as_of`, or the log's last event, or 0 of an empty log. Raises `SettingError`."""
     if as_of is None:
         log = events.events if isinstance(events, Store) else events.lazy()
+        check_columns(log, ["timestamp"], "events", "Read them with `motkit.read_events`.")
         return int(log.select(_US.max()).collect(engine="streaming").item() or 0)
     if not isinstance(as_of, date):
         raise SettingError("as_of", f"it is {type(as_of).__name__}, needs a datetime or a date", "Type `as_of=datetime(2026, 3, 29)`.")

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from .errors import SettingError
+from .schema import check_columns
 from .rule_kernels import holdout_bucket
 
 # %% ../nbs/60_measure/604_holdouts.ipynb #fde6959e
@@ -26,6 +27,7 @@ def holdout(
     values = list(shares.values())
     if not values or min(values) <= 0 or sorted(values) != values or values[-1] >= 1 or len(set(values)) < len(values):
         raise SettingError("holdout", f"shares are {values}, need to grow from above 0 to below 1", "Write {'all marketing': 0.02, 'e-mail': 0.05}.")
+    check_columns(customers, ["customer_id"], "customers", "Give one row a customer.")
     bucket = pl.Series("bucket", [holdout_bucket(customer, salt) for customer in customers["customer_id"]], pl.Float64)
     levels = pl.coalesce(pl.when(pl.col("bucket") < share).then(pl.lit(level)) for level, share in shares.items())
     return customers.with_columns(bucket).with_columns(held_out=levels)
@@ -39,6 +41,7 @@ def deal_arms(
     """Deal customers to the arms of a test by hash, the same today and tomorrow. Raises `SettingError` without two arms and a salt."""
     if len(shares) < 2 or min(shares.values()) <= 0 or not salt:
         raise SettingError("deal_arms", f"{len(shares)} arms, salt {salt!r}", "Write {'control': 1, 'mail': 1} and name the test.")
+    check_columns(customers, ["customer_id"], "customers", "Give one row a customer.")
     whole, names = sum(shares.values()), list(shares)
     ends = [sum(list(shares.values())[: place + 1]) / whole for place in range(len(names))]
     buckets = (holdout_bucket(customer, salt) for customer in customers["customer_id"])
@@ -52,6 +55,8 @@ def merge_holdouts(
     levels: Sequence[str],  # from the widest on, as in `holdout`
 ) -> pl.DataFrame:  # one row per customer: `customer_id, held_out, mixed` (ids of different levels)
     """Keep the widest holdout of the ids that became one customer. Raises `SettingError` for a level that is not named."""
+    check_columns(dealt, ["customer_id", "held_out"], "dealt", "Deal them with `motkit.holdout`.")
+    check_columns(merged, ["customer_id", "into"], "merged", "Make them with `Identities.merged_ids`.")
     unknown = set(dealt["held_out"].drop_nulls()) - set(levels)
     if unknown:
         raise SettingError("levels", f"missing {sorted(unknown)}", "Name all levels, from the widest on.")

@@ -19,7 +19,7 @@ import polars as pl
 from .errors import SettingError
 from .evidence import Evidence, clean_values, gather_evidence
 from .joining import REASONS, SPLIT, Graph, Ints, Level, Rules, guess_logins, join_values
-from .schema import UTC
+from .schema import UTC, check_columns
 
 # %% ../nbs/10_record/123_identity.ipynb #1e6ecd0d
 DECISIONS = pl.Schema(
@@ -336,6 +336,7 @@ def last_login(
     login: str = "user_id",  # column of the login
 ) -> pl.DataFrame:  # cookie, login, `last` time at which the login was seen; cookies without a login are left out
     """The last login that each cookie has seen, as some systems join people. It looks ahead, and gives a shared device to whoever came last."""
+    check_columns(events, [cookie, login, "timestamp"], "events", "Name the columns, e.g. cookie='device_id', login='email'.")
     rows = events.lazy().select(clean_values(pl.col(cookie), cookie), clean_values(pl.col(login), login), "timestamp").drop_nulls([cookie, login])
     latest = rows.sort("timestamp", maintain_order=True).group_by(cookie).agg(pl.col(login).last(), pl.col("timestamp").last().alias("last"))
     return latest.sort(cookie).collect()

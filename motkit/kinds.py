@@ -15,6 +15,7 @@ import polars as pl
 
 from .candidates import condition, named
 from .errors import SettingError
+from .schema import check_columns
 from .followed import Rows
 from .written import read_toml
 
@@ -82,6 +83,7 @@ def add_kinds(
     rules: Sequence[KindRule] = RULES,  # the first that fits wins
 ) -> pl.LazyFrame:  # the rows plus `kind` and `want`; '' where no rule fits
     """Give each row its kind of moment and what the customer wanted; rules for columns that the log lacks are passed over."""
+    check_columns(events, ["event", "channel"], "events", "Read them with `motkit.read_events`.")
     rows = events.lazy()
     schema = rows.collect_schema()
     fitting = [(rule, test) for rule in rules if (test := _fits(rule, schema)) is not None]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .offers import Offers, parse_offers
 from .rule_kernels import to_us
-from .schema import UTC
+from .schema import UTC, check_columns
 
 # %% ../nbs/50_act/514_made_contacts.ipynb #7ff3dd07
 TASTE = 1.1  # standard deviation of customers' taste for a category, in log odds
@@ -75,6 +75,7 @@ def simulate_contacts(
     seed: int = 0,
 ) -> SimulatedContacts:
     """Draw contacts at random, and their answers from probabilities that are known."""
+    check_columns(customers, ["customer_id"], "customers", "Give one row a customer.")
     chance, names = np.random.default_rng(seed), customers.lazy().select("customer_id").unique().sort("customer_id").collect()["customer_id"]
     actions, odds = offers.actions, _log_odds(offers, names.len(), np.random.default_rng([seed, 1]))
     who, at = _draw_times(names.len(), to_us(start), to_us(end), every_days, chance)

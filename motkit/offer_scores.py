@@ -25,7 +25,7 @@ from .errors import FewEventsWarning, SchemaError, SettingError
 from .offer_contexts import FACTORS, context_factors, context_rows, factor_table, with_factors
 from .offers import Offers, parse_offers
 from .rule_kernels import from_us, to_us
-from .schema import UTC
+from .schema import UTC, check_columns
 
 # %% ../nbs/50_act/515_offer_scores.ipynb #ef2c8c89
 Array = NDArray[np.float64]
@@ -343,6 +343,7 @@ def score_offers(
     """
     if not isinstance(offers, Offers):
         raise SettingError("score_offers", f"the offers are a {type(offers).__name__}", "Read their file first: `read_offers('offers.toml')`.")
+    check_columns(customers, ["customer_id"], "customers", "Give one row a customer.")
     people = customers.lazy().unique("customer_id", maintain_order=True).collect()
     model = model or fit_offers(history, offers, people, as_of)
     actions = action_table(offers)

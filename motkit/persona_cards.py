@@ -22,7 +22,7 @@ from .intervals import add_wilson
 from .mixed_axes import fit_mixed_axes
 from .persona_lifts import say_attribute, say_trait
 from .personas import Personas
-from .schema import EVENTS, check_table
+from .schema import EVENTS, check_columns, check_table
 from .scoring import place
 from .sessions import split_sessions
 from .small_cells import hide_small_cells
@@ -285,6 +285,8 @@ def audit_personas(
     attributes = [name for name in protected.columns if name != "customer_id"]
     if not attributes:
         raise DesignError("audit_personas", "there is no protected attribute to look at", "Give a profile that has some; they stay out of the personas.")
+    check_columns(assignments, ["customer_id", "persona"], "assignments", "They are `Personas.assignments`.")
+    check_columns(protected, ["customer_id"], "protected", "Name whose attributes they are.")
     joined = assignments.select("customer_id", "persona").join(protected, on="customer_id", how="left")
     return pl.concat([_audit_one(joined.select("persona", level=_in_bands(joined[name]).fill_null("not known")), name, min_cell) for name in attributes])
 

@@ -143,10 +143,11 @@ def resample_groups(
     resamples: int = 100,
     seed: int = 0,
     give_up: bool = False,  # stop after 25 when some group clearly fails
+    k: int | None = None,  # groups there are, where some may hold nobody; None: up to the last that holds somebody
 ) -> Stability:
     """Refit on resamples and look for each group. Source: Hennig 2007, nonparametric bootstrap; Efron 1979."""
     chosen = _subset(rows, weight, seed)
-    k, own, w = int(group.max()) + 1, rows.take(chosen), weight[chosen]
+    k, own, w = k or int(group.max()) + 1, rows.take(chosen), weight[chosen]
     size = round(float(w.sum())) if (w % 1 == 0).all() else len(w)
     found = []
     for number in range(resamples):

@@ -142,7 +142,13 @@ def _stability(facts: _Facts) -> Stability | None:
     def refit(rows: Encoded, weight: Array, seed: int) -> NDArray[np.int64]:
         return place(rows, fit_groups(rows, sizes, k, weight, seed, facts.groups.method, s.starts, s.alpha).scorer)[0]
 
-    return resample_groups(s.rows, s.weight, s.group, refit, s.resamples, s.seed)
+    return resample_groups(s.rows, s.weight, s.group, refit, s.resamples, s.seed, k=k)
+
+
+def _mean_known(values: Array) -> Array:
+    """The mean of each column over what is a number; none of a column without any, as of a persona that holds nobody."""
+    known = np.isfinite(values)
+    return np.asarray(np.where(known.any(axis=0), np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1), np.nan))
 
 
 def _quality(facts: _Facts, stability: Stability | None, confidence: float = 0.95) -> pl.DataFrame:
@@ -153,7 +159,7 @@ def _quality(facts: _Facts, stability: Stability | None, confidence: float = 0.9
     chance = facts.assignments["probability"].to_numpy()
     sure, mixed = (np.bincount(s.group, s.weight * value, k) / np.maximum(counts, 1) for value in (chance, chance < MIXED))
     unknown = np.full(k, np.nan)
-    mean, gone, pairs = (stability.mean, stability.dissolved, np.nanmean(stability.together, axis=0)) if stability else (unknown,) * 3
+    mean, gone, pairs = (stability.mean, stability.dissolved, _mean_known(stability.together)) if stability else (unknown,) * 3
     badges = [badge(float(m), float(d)) if stability else "not tried" for m, d in zip(mean, gone, strict=True)]
     table = pl.DataFrame({"persona": facts.ids, "name": [facts.names.get(name, "") for name in facts.ids], "n": counts, "_all": [float(counts.sum())] * k})
     more = {"badge": badges, "overlap": mean, "dissolved": gone, "stay_together": pairs, "nearest": [facts.ids[i] for i in nearest]}

@@ -16,6 +16,7 @@ from scipy.special import ndtri
 
 from .curves import Array, Columns, cumulative_incidence, kaplan_meier, survival_at, survival_quantiles
 from .errors import SettingError
+from .schema import check_columns
 from .paths import Log
 from .promise_outcomes import OUTCOMES, promise_cases
 from .promise_register import Promise, Promises, as_promises
@@ -136,6 +137,7 @@ def waiting_times(
     A case without it counts as waiting until its due time, or for as long as it was watched; one whose customer left, for ever.
     """
     groups = [by] if isinstance(by, str) else list(by or ())
+    check_columns(cases, ["made_at", "due_at", "ended_at", "cause", *groups], "cases", "Make them with `motkit.promise_cases`.")
     hours = (pl.col("ended_at") - pl.col("made_at")).dt.total_microseconds() / 3.6e9
     allowed = (pl.col("due_at") - pl.col("made_at")).dt.total_microseconds() / 3.6e9
     waited = pl.when(pl.col("cause") == 2).then(pl.max_horizontal(hours, allowed)).otherwise(hours)
@@ -154,6 +156,8 @@ def reaction_promise(
 ) -> Promise:  # for `check_promises`, `promise_cases` and `waiting_times`
     """Say that a moment is to be followed by a response of ours within so many hours."""
     made, answers, ended, lost = ((names,) if isinstance(names, str) else tuple(names) for names in (moment, response, ended_by, lost_by))
+    if not within_hours > 0:
+        raise SettingError("reaction_promise", f"within_hours is {within_hours:g}, needs to be above 0", "Type, for instance, within_hours=24.")
     asks = " or ".join(made)
     says = f"We react to {asks} within {within_hours:g} hours"
     return Promise(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SUFFIXES', 'OPENERS', 'Known', 'RawTable', 'TempFolder', 'hold_folder', 'bare_suffix', 'find_files', 'find_format',
-           'read_chunks', 'find_broken_line', 'explain_faults']
+           'find_all_files', 'read_chunks', 'find_broken_line', 'explain_faults']
 
 # %% ../nbs/10_record/101_raw.ipynb #8e264696
 import bz2
@@ -134,6 +134,17 @@ def find_format(files: Sequence[Path], given: str) -> str:
     if kind is None:
         raise SourceError(str(files[0]), "its format is not known by its ending or first bytes", f"Type source_format=, one of {_FORMATS}.")
     return kind
+
+# %% ../nbs/10_record/101_raw.ipynb #c09bb890
+def find_all_files(
+    source: object,  # a path, folder or pattern, or a list of them
+) -> list[Path]:
+    """The files that one or several paths name. Raises `SourceError` where one names none, is no path, or the list is empty."""
+    paths = [source] if isinstance(source, str | Path) else list(source) if isinstance(source, list | tuple) else []
+    if not paths or not all(isinstance(one, str | Path) and str(one) for one in paths):
+        fault = "an empty list names no file" if not paths else "not every entry of the list is a path"
+        raise SourceError("the files of a log", fault, "Give paths, e.g. ['january.csv', 'february.csv'].")
+    return [file for one in paths for file in find_files(Path(str(one)))]
 
 # %% ../nbs/10_record/101_raw.ipynb #aeba9965
 def read_chunks(file: Path, size: int = 1 << 20) -> Iterator[bytes]:

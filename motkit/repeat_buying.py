@@ -81,7 +81,10 @@ def _log_likelihood(
 # %% ../nbs/30_loyalty/302_repeat_buying.ipynb #891fa6ce
 def _numbers(frequency: ArrayLike, recency: ArrayLike, age: ArrayLike) -> tuple[Array, Array, Array]:
     """Three columns as numbers of one length; raises `DesignError` with every kind of row that cannot be."""
-    x, last, old = (np.atleast_1d(np.asarray(column, dtype=np.float64)) for column in (frequency, recency, age))
+    try:
+        x, last, old = (np.atleast_1d(np.asarray(column, dtype=np.float64)) for column in (frequency, recency, age))
+    except (TypeError, ValueError):
+        raise DesignError("repeat buying", "frequency, recency and age are not all numbers", "Make them with `buying_summary`.") from None
     if not len(x) == len(last) == len(old):
         raise DesignError("repeat buying", f"lengths {len(x)}, {len(last)} and {len(old)} differ", "Give one number per customer in each.")
     wrong = {

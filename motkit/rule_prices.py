@@ -19,7 +19,7 @@ from .contact_rules import CONTACT, Action, CountRule, PerCustomer, Policy
 from .errors import SettingError
 from .policy_batch import apply_policy
 from .rule_kernels import from_us, to_us
-from .schema import UTC
+from .schema import UTC, check_columns
 
 # %% ../nbs/50_act/535_rule_prices.ipynb #69d0a86c
 def _quickly(answer: pl.DataFrame, limits: Limits, per: int | PerCustomer | Policy) -> Assignment:
@@ -99,6 +99,8 @@ def simulate_caps(
     `pressure` is the mean number of contacts a customer in the cap's window (7 days for calendar windows), the new ones
     included, and `most_contacts` the largest.
     """
+    check_columns(candidates, ["customer_id"], "candidates", "Score them with `motkit.score_offers`.")
+    check_columns(history, ["customer_id", "timestamp"], "history", "Give the contacts that were made.")
     table, rows = candidates.lazy().collect(), []
     found = next((one for one in policy.rules if one.id == rule and isinstance(one, CountRule)), None)
     length = found.window.length / 86_400_000_000 if found and isinstance(found, CountRule) and found.window.rolling else 7.0

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from .errors import MissingExtraError, SourceError
-from .raw import OPENERS, RawTable, TempFolder, bare_suffix, explain_faults, find_files, find_format, hold_folder, read_chunks
+from .raw import OPENERS, RawTable, TempFolder, bare_suffix, explain_faults, find_all_files, find_files, find_format, hold_folder, read_chunks
 from .separated import open_separated
 
 # %% ../nbs/10_record/103_tables.ipynb #f3fbe5ce
@@ -75,7 +75,8 @@ def open_frame(table: object) -> RawTable | None:
         with explain_faults(about):
             table = pl.DataFrame(table)
     elif not isinstance(table, pl.DataFrame | pl.LazyFrame) and hasattr(table, "__arrow_c_stream__"):
-        table = stage_batches(pa.RecordBatchReader.from_stream(table), about)
+        with explain_faults(about, "Give a frame with named columns."):
+            table = stage_batches(pa.RecordBatchReader.from_stream(table), about)
     if not isinstance(table, pl.DataFrame | pl.LazyFrame):
         return None
     frame = table.lazy()
@@ -172,7 +173,7 @@ def open_table(
     if not isinstance(source, str | Path | list | tuple):
         hint = "Give a path, a folder, a database address, or a frame of polars, pandas or Arrow."
         raise SourceError(f"a {type(source).__name__}", "is neither a path nor a table", hint)
-    files = [file for one in ([source] if isinstance(source, str | Path) else source) for file in find_files(Path(one))]
+    files = find_all_files(source)
     kind = find_format(files, source_format)
     about = str(source) if isinstance(source, str | Path) else f"{len(files)} files from {files[0]}"
     if kind in ("duckdb", "sqlite"):

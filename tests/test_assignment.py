@@ -1,5 +1,6 @@
 """Assignments against trying all, against published optima, and against their own certificate."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -228,7 +229,7 @@ def test_a_problem_is_what_its_table_says() -> None:
     assert isinstance(problem, Problem)
     assert problem.worth.shape == (7, 6)
     assert table["score"].gather(rows[3].tolist()).to_list() == table.filter(pl.col("customer_id") == 3).sort("action_id")["score"].to_list()
-    assert motkit.assign_actions is assign_actions
+    assert inspect.unwrap(motkit.assign_actions) is inspect.unwrap(assign_actions)
 
 
 def test_notes_of_compiled_code_stay_out_of_a_log_file() -> None:

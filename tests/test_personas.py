@@ -338,3 +338,10 @@ def test_a_fit_in_batches_takes_weights_and_refuses_what_it_cannot_use() -> None
         refine_personas(sample, table.clear().lazy())
     with pytest.raises(SchemaError, match="plan"):
         refine_personas(sample, table.drop("plan").lazy())
+
+
+def test_a_persona_that_holds_nobody_is_a_row_that_is_not_shown() -> None:
+    table = pl.DataFrame({"customer_id": [f"c{k}" for k in range(60)], "age": [20.0 + k for k in range(60)], "plan": ["gold" if k % 4 else "free" for k in range(60)]})
+    found = build_personas(table, 2, resamples=2, starts=1)
+    assert found.quality["n"].to_list() == [60.0, 0.0]
+    assert found.quality["badge"][1] == "not shown"

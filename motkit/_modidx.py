@@ -4139,6 +4139,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'motkit.study._last_manifest': ('65_study/study.html#_last_manifest', 'motkit/study.py'),
                               'motkit.study._leave_out': ('65_study/study.html#_leave_out', 'motkit/study.py'),
                               'motkit.study._leave_out_links': ('65_study/study.html#_leave_out_links', 'motkit/study.py'),
+                              'motkit.study._open_log': ('65_study/study.html#_open_log', 'motkit/study.py'),
                               'motkit.study._opened': ('65_study/study.html#_opened', 'motkit/study.py'),
                               'motkit.study._read_beside': ('65_study/study.html#_read_beside', 'motkit/study.py'),
                               'motkit.study._read_ids': ('65_study/study.html#_read_ids', 'motkit/study.py'),

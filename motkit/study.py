@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -30,6 +31,7 @@ from .adapters import CONSENT
 from .consents import gather_consents
 from .counting import Summary
 from .erasures import ERASED, blank_erased, drop_erased, read_erasures
+from .engine_store import write_store_of
 from .errors import MotkitError, SettingError, SourceError, StudyError
 from .events import EventLog, read_events
 from .identity_stages import carry_over, stitch_log
@@ -46,7 +48,7 @@ from .made_contacts import simulate_contacts
 from .stages import STAGES
 from .store import Store, open_store, write_store
 from .study_folder import FORMAT, Study, describe_log, open_study
-from .spark_frames import connect
+from .spark_frames import connect, is_frame
 from .workbench import Bench, Stage, Tables
 
 # %% ../nbs/65_study/65_study.ipynb #73d92dcb
@@ -358,12 +360,23 @@ def _opened(on: Any) -> Iterator[Any]:
         session.stop()
 
 
+@contextmanager
+def _open_log(source: Any, folder: Path, reading: Mapping[str, Any]) -> Iterator[EventLog]:
+    """The log. One of an engine is sorted on its workers first, into files beside the study, for as long as it is made."""
+    if not is_frame(source):
+        yield source if isinstance(source, EventLog) else read_events(source, **reading)
+        return
+    with TemporaryDirectory(dir=folder, prefix=".buckets-log-", ignore_cleanup_errors=True) as scratch:
+        store = write_store_of(source, Path(scratch) / "store")
+        yield read_events(store.add_ids(store.events).cast({"event": pl.String, "channel": pl.String}), **reading)
+
+
 _BAR = "{desc:<12}{percentage:3.0f}%|{bar:30}| {elapsed}"
 
 # %% ../nbs/65_study/65_study.ipynb #3b2dcd6b
 def run_study(
     settings: Settings,  # of every stage; `motkit.settings.read_settings` reads them from a file
-    source: Any,  # an `EventLog`, or what `motkit.read_events` takes
+    source: Any,  # an `EventLog`, what `motkit.read_events` takes, or a Spark DataFrame with the columns of `EVENTS`
     out: str | Path,  # the study's folder; made, or brought up to date
     progress: bool = True,  # whether to draw a progress bar
     *,
@@ -377,15 +390,15 @@ def run_study(
 ) -> Study:  # the study, open
     """Compute every table of a study, anew only where data, settings or motkit have changed.
 
-    A run that is killed leaves the last good study readable. With `on`, workers must see the study's folder; the tables
-    are the same. Raises `StudyError` while another run works in the folder, `SettingError` for an address that is none.
+    A run that is killed leaves the last good study readable. With `on`, or a Spark DataFrame, workers must see the study's
+    folder; the tables are the same. Raises `StudyError` while another run works in the folder, `SettingError` for an address that is none.
     """
     folder = Path(out)
     with _told_when_full(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    log = source if isinstance(source, EventLog) else read_events(source, **reading)
+    on = source.sparkSession if on is None and is_frame(source) else on
     try:
-        with _told_when_full(folder), FileLock(folder / ".lock", timeout=0), tqdm(total=1 + len(STAGES), disable=not progress, bar_format=_BAR) as bar:
+        with _open_log(source, folder, reading) as log, _told_when_full(folder), FileLock(folder / ".lock", timeout=0), tqdm(total=1 + len(STAGES), disable=not progress, bar_format=_BAR) as bar:
             run = _Run(folder, settings, bar)
             bar.set_description("record")
             store = _record_log(run, log, _read_people(run, profiles))

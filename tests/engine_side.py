@@ -16,34 +16,36 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 from jobs_to_compare import JOBS, tables_of
-from light_study import run_stages
+from light_study import run_stages, stages
 from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
 
 import motkit
+from motkit.__main__ import app
 from motkit.engine_store import write_store_of
 from motkit.jobs import Job
 from motkit.scale import run
 from motkit.spark_frames import connect
 from motkit.store import Store, open_store, write_store
-from motkit.study import DEMO_SETTINGS
+from motkit.study import DEMO_SETTINGS, Study, open_study
 
 
 @contextmanager
-def session_at(address: str) -> Iterator[Any]:
-    """A session of an engine that runs, or of a Sail server in this process."""
+def session_at(address: str) -> Iterator[tuple[Any, str]]:
+    """A session of an engine that runs, or of a Sail server in this process, and where the engine is."""
     if address != "sail":
         session = connect(address)
-        yield session
+        yield session, address
         session.stop()
         return
     from pysail.spark import SparkConnectServer
 
     server = SparkConnectServer()
     server.start()
-    session = connect("sc://localhost:{1}".format(*server.listening_address))
-    yield session
-    session.stop()
+    place = "sc://localhost:{1}".format(*server.listening_address)
+    yield connect(place), place
     server.stop()
 
 
@@ -91,14 +93,35 @@ def checks_of(spark: Any, folder: Path) -> dict[str, Callable[[], None]]:
 ASKED = {"sessions", "engagement", "onboarding", "customers", "paths", "funnel", "promises", "triggers"}
 
 
-def study_checks(on: Any, folder: Path) -> dict[str, Callable[[], None]]:
-    """Every table of the stages that ask jobs, against those of the same study on one machine."""
+def by_command(address: str, folder: Path) -> Study:
+    """The study as `motkit run --on` makes it, from files; the session that it opens is closed by it."""
+    files = {"--events": folder / "events.parquet", "--profiles": folder / "profiles.parquet", "--out": folder / "by command"}
+    with stages(ASKED), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("motkit.settings.read_settings", lambda *_: DEMO_SETTINGS)
+        said = CliRunner().invoke(app, ["run", "--on", address, "--quiet", *(str(word) for pair in files.items() for word in pair)])
+    assert said.exit_code == 0, said.output
+    return open_study(folder / "by command")
+
+
+def same_study(found: Study, whole: Study) -> None:
+    """Every table of a study, and none more."""
+    assert found.problems == whole.problems == {}
+    assert found.tables == whole.tables
+    for name in whole.tables:
+        same(found.table(name), whole.table(name))
+
+
+def study_checks(spark: Any, address: str, folder: Path) -> dict[str, Callable[[], None]]:
+    """Every table of the stages that ask jobs, against those of the same study on one machine; the command last, for it closes the session."""
     made = motkit.simulate_customers(n=80, seed=5)
+    made.events.write_parquet(folder / "events.parquet")
+    made.profiles.write_parquet(folder / "profiles.parquet")
     here = run_stages(ASKED, DEMO_SETTINGS, made.events, folder / "here", profiles=made.profiles)
-    there = run_stages(ASKED, DEMO_SETTINGS, made.events, folder / "there", profiles=made.profiles, on=on)
+    there = run_stages(ASKED, DEMO_SETTINGS, spark.read.parquet(str(folder / "events.parquet")), folder / "there", profiles=made.profiles)
     assert here.problems == there.problems == {}
     assert here.tables == there.tables
-    return {f"study: {name}": lambda name=name: same(there.table(name), here.table(name)) for name in here.tables}
+    checks = {f"study: {name}": lambda name=name: same(there.table(name), here.table(name)) for name in here.tables}
+    return checks | {"command": lambda: same_study(by_command(address, folder), here)}
 
 
 def wait_for_go(folder: Path, job: Job, rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -122,7 +145,7 @@ def checks_with_a_kill(spark: Any, folder: Path) -> dict[str, Callable[[], None]
 
 
 if __name__ == "__main__":
-    with session_at(sys.argv[1]) as spark:
+    with session_at(sys.argv[1]) as (spark, place):
         home = Path(sys.argv[2])
-        checks = checks_with_a_kill(spark, home) if "killed" in sys.argv else checks_of(spark, home) | study_checks(spark, home)
+        checks = checks_with_a_kill(spark, home) if "killed" in sys.argv else checks_of(spark, home) | study_checks(spark, place, home)
         print(json.dumps(compare(checks)))

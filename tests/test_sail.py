@@ -17,7 +17,7 @@ def test_a_job_tells_the_same_as_on_one_machine(found: dict[str, str], name: str
     assert found[f"{name}: {source}"] == ""
 
 
-def test_a_study_is_the_same_as_on_one_machine(found: dict[str, str]) -> None:
+def test_a_study_of_a_log_of_the_engine_is_the_same_as_on_one_machine(found: dict[str, str]) -> None:
     tables = {name: wrong for name, wrong in found.items() if name.startswith("study: ")}
     assert {"study: sessions", "study: engagement", "study: onboarding", "study: transitions", "study: triggers", "study: promise_weeks"} <= set(tables)
     assert {name: wrong for name, wrong in tables.items() if wrong} == {}
@@ -25,3 +25,7 @@ def test_a_study_is_the_same_as_on_one_machine(found: dict[str, str]) -> None:
 
 def test_a_store_written_on_the_engine_is_that_of_one_machine(found: dict[str, str]) -> None:
     assert found["ingest"] == ""
+
+
+def test_the_command_makes_the_same_study(found: dict[str, str]) -> None:
+    assert found["command"] == ""

@@ -18,7 +18,7 @@ import polars as pl
 
 from .raw import TempFolder
 from .rows import LogTable
-from .times import read_texts
+from .times import TWO_ORDERS, read_texts
 
 # %% ../nbs/10_record/112_counting.ipynb #05c7a14d
 _HASHES_AT_ONCE = 1 << 23  # 8 bytes each
@@ -155,16 +155,13 @@ def _explain_times(table: LogTable, unread: pl.DataFrame) -> list[str]:
         return []
     masks = unread[name].str.replace_all(r"\d", "9").str.replace_all(r"\p{L}", "a").str.slice(0, 40)
     notes = [f"times that could not be read look like {', '.join(masks.value_counts(sort=True)[name].head(3).to_list())}"]
-    rules = table.part.time
+    rules = table.settled.time
     other = rules.model_copy(update={"day_first": not rules.day_first})
     if rules.format is None and rules.unit is None and read_texts(unread[name], other)["wall"].null_count() == 0:
         notes.append(f"all of them read with day_first={other.day_first}: look whether the column is meant so")
     return notes
 
 # %% ../nbs/10_record/112_counting.ipynb #8d810210
-_TWO_ORDERS = r"^\s*\d{1,2}[/.\-]\d{1,2}[/.\-]\d"  # day and month, in either order
-
-
 def _notes(table: LogTable, count: Count) -> list[str]:
     """What had to be assumed about a table, and what would help."""
     notes, schema, name = list(table.raw.notes), table.prepared.collect_schema(), table.columns["timestamp"]
@@ -173,8 +170,9 @@ def _notes(table: LogTable, count: Count) -> list[str]:
     local = table.part.time.origin or table.part.time.origins or schema[name] in (pl.String, pl.Date) or schema[name] == pl.Datetime(time_zone=None)
     if table.part.time.zone is None and local and count.length:
         notes.append("no time_zone was given: times that name no zone were taken as UTC")
-    if schema[name] == pl.String and not table.part.time.format and table.times.str.contains(_TWO_ORDERS).any():
-        notes.append(f"times such as 01/02/2024 were read with the {'day' if table.part.time.day_first else 'month'} first")
+    if schema[name] == pl.String and not table.part.time.format and table.times.str.contains(TWO_ORDERS).any():
+        shown = "" if table.day_first is None else ", as the times with a number above 12 show"
+        notes.append(f"times such as 01/02/2024 were read with the {'day' if table.settled.time.day_first else 'month'} first{shown}")
     if count.twice:
         notes.append(f"{count.twice:,} events in an hour that comes twice in {table.part.time.zone} were taken as the earlier one")
     if count.late and table.raw.known:

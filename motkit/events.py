@@ -190,7 +190,7 @@ def read_events(
     columns: Mapping[str, str | None] | None = None,  # motkit's name -> the source's; None as a name leaves it out; others are guessed from `NAMES`
     source_format: str = "auto",  # csv, parquet, ndjson, json, arrow, duckdb, sqlite, or a system's: `motkit.formats.list_formats()`
     time_zone: str | None = None,  # IANA zone of times that name none; UTC, with a note
-    day_first: bool = False,  # whether 01/02/2024 is the first of February
+    day_first: bool | None = None,  # whether 01/02/2024 is the first of February; None: as the log shows, else month first
     time_unit: str | None = None,  # of numbers: s, ms, us (since 1970) or d; never guessed
     time_format: str | None = None,  # strptime pattern for forms that motkit does not know
     start: str | date | datetime | None = None,  # first moment of the observation window; local to `time_zone` without a zone
@@ -209,7 +209,7 @@ def read_events(
 
     Raises `SourceError` for a source, column, type, zone or description that does not fit, `SettingError` for a window that is none.
     """
-    times = {"zone": time_zone, "day_first": day_first or None, "unit": time_unit, "format": time_format}
+    times = {"zone": time_zone, "day_first": day_first, "unit": time_unit, "format": time_format}
     given: dict[str, Any] = {"table": table, "query": query, "separator": separator, "encoding": encoding, "duplicates": duplicates}
     given["format"] = None if source_format == "auto" else source_format
     given = {key: value for key, value in given.items() if value is not None}

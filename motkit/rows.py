@@ -22,7 +22,7 @@ from .records import FAULTS
 from .schema import EVENTS
 from .sources import Part, TimeRules
 from .tables import open_table
-from .times import add_times
+from .times import TWO_ORDERS, add_times, find_day_first
 
 # %% ../nbs/10_record/111_rows.ipynb #7065aee5
 NAMES: dict[str, tuple[str, ...]] = {
@@ -46,6 +46,11 @@ def _find_column(name: str, has: list[str], taken: list[str]) -> list[str]:
     """The columns that may be meant by one of motkit's names; the name itself comes before all others."""
     plain = {column: column.lower().strip().replace(" ", "_") for column in has}
     return [name] if name in has else [column for column in has if plain[column] in NAMES[name] and column not in taken]
+
+# %% ../nbs/10_record/111_rows.ipynb #9efef52c
+def _tell_other_ways(known: Mapping[str, str]) -> str:
+    """What to write where no column says what happened."""
+    return ' Where no column says what happened, [constants] event = "purchase" does, or a rule under [expressions].' if known.get("event") == "..." else ""
 
 # %% ../nbs/10_record/111_rows.ipynb #d970389f
 _VALUE = re.compile(r"^[\s\d.:+/TZ-]*\d[\s\d.:+/TZ-]*$|@|^[\[{]|^[0-9a-fA-F-]{20,}$")  # numbers, times, e-mails, hashes, JSON
@@ -82,7 +87,7 @@ def choose_columns(
     if faults:
         known = {name: given[name] if given.get(name) in has else "..." for name in REQUIRED if name not in own}
         ways = "write them under [columns] into a file, and type --source FILE"
-        raise SourceError(about, faults, f"{_tell_columns(has)} Type columns={known}, with a column of the source for each dots. On the command line, {ways}.")
+        raise SourceError(about, faults, f"{_tell_columns(has)} Type columns={known}, with a column of the source for each dots. On the command line, {ways}.{_tell_other_ways(known)}")
     return {name: source for name, source in given.items() if source}
 
 # %% ../nbs/10_record/111_rows.ipynb #3437babd
@@ -265,9 +270,15 @@ def _add_lateness(rows: pl.LazyFrame, part: Part, about: str) -> pl.LazyFrame:
         rows = add_times(rows, name, rules, pl.Series(dtype=pl.String), about).drop(name).rename({"\0timestamp": name}).drop("\0gap", "\0twice")
     return rows.with_columns(late_s=(pl.col("\0came") - pl.col("\0made")).dt.total_microseconds() / 1_000_000)
 
+# %% ../nbs/10_record/111_rows.ipynb #cf475792
+def _may_be_two_orders(times: pl.Series, rules: TimeRules) -> bool:
+    """Whether nobody told the order of day and month of times that have one."""
+    told = rules.day_first is not None or rules.format is not None or rules.unit is not None
+    return not told and times.dtype == pl.String and bool(times.str.contains(TWO_ORDERS).any())
+
 # %% ../nbs/10_record/111_rows.ipynb #2c5735cf
 @dataclass
-class LogTable:
+class _Described:
     """One raw table and the rules by which it becomes events; its first rows are tried at once."""
 
     raw: RawTable
@@ -277,6 +288,7 @@ class LogTable:
     columns: dict[str, str] = field(default_factory=dict)  # motkit's name -> the source's
     times: pl.Series = field(default_factory=pl.Series)  # the first times
     reasons: tuple[str, ...] = ()  # in order of precedence
+    day_first: bool | None = None  # the order of day and month that the times themselves show, where nobody told it
 
     def __post_init__(self) -> None:
         about = self.raw.about
@@ -284,13 +296,20 @@ class LogTable:
             head = derive_columns(self.add_known(self.raw.head.lazy()), self.part, self.lookups, about)[0].collect()
             self.columns = choose_columns(self.part, head.columns, about)
             self.times = head[self.columns["timestamp"]]
-            rows, self.reasons = self.prepare(self.raw.head.lazy())
+            rows, self.reasons = self._apply(self.part, self.raw.head.lazy())
             rows.collect()
 
     def add_known(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Raw rows with what their format adds."""
         known = self.raw.known
         return rows if known is None else _add_lateness(known.derive(rows), self.part, self.raw.about)
+
+    def _apply(self, part: Part, rows: pl.LazyFrame) -> tuple[pl.LazyFrame, tuple[str, ...]]:
+        return prepare_rows(self.add_known(rows), part, self.lookups, self.columns, self.times, self.window, self.raw.about)
+
+# %% ../nbs/10_record/111_rows.ipynb #ba72c0c7
+class LogTable(_Described):
+    """One raw table and its rows, prepared by its rules."""
 
     @cached_property
     def scan(self) -> pl.LazyFrame:
@@ -304,7 +323,16 @@ class LogTable:
 
     def prepare(self, rows: pl.LazyFrame) -> tuple[pl.LazyFrame, tuple[str, ...]]:
         """Rows of this table, prepared by its rules."""
-        return prepare_rows(self.add_known(rows), self.part, self.lookups, self.columns, self.times, self.window, self.raw.about)
+        return self._apply(self.settled, rows)
+
+    @cached_property
+    def settled(self) -> Part:
+        """The rules with the order of day and month; where nobody told it, the times are looked through for it."""
+        if _may_be_two_orders(self.times, self.part.time):
+            times = derive_columns(self.add_known(self.scan), self.part, self.lookups, self.raw.about)[0]
+            self.day_first = find_day_first(times, self.columns["timestamp"])
+        told = self.part.time.day_first if self.day_first is None else self.day_first
+        return self.part.model_copy(update={"time": self.part.time.model_copy(update={"day_first": told})})
 
 # %% ../nbs/10_record/111_rows.ipynb #17f40845
 def _further_columns(table: LogTable) -> dict[str, str]:

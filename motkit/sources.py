@@ -24,7 +24,7 @@ class TimeRules(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     zone: str | None = None  # IANA zone of times that name none; None is UTC, with a note
-    day_first: bool = False  # whether 01/02/2024 is the first of February
+    day_first: bool | None = None  # whether 01/02/2024 is the first of February; None: as the log shows, else month first
     unit: Literal["s", "ms", "us", "d"] | None = None  # of numbers
     format: str | None = None  # strptime pattern, for forms that motkit does not know
     origin: date | datetime | None = None  # from where numbers count; None is 1970-01-01 UTC

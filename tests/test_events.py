@@ -273,14 +273,32 @@ def test_numbers_beyond_any_calendar_are_unparsable() -> None:
     assert read_events(frame, time_unit="s").rejected["reason"].to_list() == ["unparsable time", "unparsable time", "no time"]
 
 
-def test_a_bad_order_of_day_and_month_is_told_but_not_guessed() -> None:
+def test_a_log_that_shows_the_order_of_day_and_month_is_read_in_it() -> None:
     frame = pl.DataFrame({"customer_id": ["a", "b"], "timestamp": ["13/02/2024", "01/02/2024"], "event": ["x", "y"]})
     log = read_events(frame)
+    assert log.summary.rejected == 0
+    assert log.events.collect()["timestamp"].dt.month().to_list() == [2, 2]
+    assert any("day first, as the times with a number above 12 show" in note for note in log.summary.notes)
+    assert read_events(frame, day_first=False).summary.rejected == 1
+
+
+def test_the_order_of_day_and_month_is_found_beyond_the_first_rows_and_in_expressions(tmp_path: Path) -> None:
+    rows = [f"c{k};0{1 + k % 9}.03.2025;09:15;buy" for k in range(1500)] + ["last;29.03.2025;10:00;buy"]
+    (tmp_path / "log.csv").write_text("\n".join(["who;day;clock;what", *rows]) + "\n", encoding="utf-8")
+    described = "path = 'log.csv'\n[columns]\ncustomer_id = 'who'\nevent = 'what'\n[expressions]\ntimestamp = \"day || ' ' || clock\"\n"
+    (tmp_path / "source.toml").write_text(described, encoding="utf-8")
+    log = read_events(tmp_path / "source.toml")
+    assert log.summary.rejected == 0
+    assert log.events.select(pl.col("timestamp").dt.month().unique()).collect()["timestamp"].to_list() == [3]
+
+
+def test_a_log_that_shows_both_orders_is_told_of_but_not_guessed() -> None:
+    frame = pl.DataFrame({"customer_id": ["a", "b", "c"], "timestamp": ["13/02/2024", "02/13/2024", "01/02/2024"], "event": ["x", "y", "z"]})
+    log = read_events(frame)
     assert log.rejected["reason"].to_list() == ["unparsable time"]
-    assert log.events.collect()["timestamp"].item().month == 1
+    assert sorted(log.events.collect()["timestamp"].dt.month()) == [1, 2]
     assert any("day_first=True" in note for note in log.summary.notes)
     assert any("99/99/9999" in note for note in log.summary.notes)
-    assert read_events(frame, day_first=True).summary.rejected == 0
 
 
 def test_summaries_show_themselves_as_text_and_html(shop: pl.DataFrame) -> None:

@@ -60,10 +60,14 @@ def _draw_times(customers: int, first: int, last: int, every_days: float, chance
 
 def _recent(who: NDArray[np.int64], at: NDArray[np.int64]) -> NDArray[np.int64]:
     """How many contacts a customer had in the 7 days before each."""
-    span = int(at.max(initial=0) - at.min(initial=0)) + 8 * _DAY_US
-    key = who * span + at - at.min(initial=0) + 7 * _DAY_US
-    first = np.searchsorted(key, np.maximum(key - 7 * _DAY_US, who * span), side="right")
-    return np.asarray(np.arange(len(key)) - first, np.int64)
+    heads = np.flatnonzero(np.r_[True, who[1:] != who[:-1]][: len(who)])
+    recent = np.zeros(len(who), np.int64)
+    for back in range(1, int(np.diff(np.r_[heads, len(who)]).max(initial=1))):
+        near = (who[back:] == who[:-back]) & (at[back:] - at[:-back] < 7 * _DAY_US)
+        if not near.any():
+            break
+        recent[back:] += near
+    return recent
 
 # %% ../nbs/50_act/514_made_contacts.ipynb #07b89325
 def simulate_contacts(

@@ -189,8 +189,10 @@ def sort_by_time(
 ) -> pl.DataFrame:
     """Sort by customer and time, by one whole number a row where both fit into one; rows alike in both come in any order."""
     code, at = table[customer].to_numpy(), table[stamp].to_numpy()
-    first = int(at.min(initial=0))
-    span = int(at.max(initial=0)) - first + 1
+    if not len(at):
+        return table
+    first = int(at.min())
+    span = int(at.max()) - first + 1
     if size * span >= 2**63:
         return table.sort(customer, stamp)
     key = code * span + (at - first)

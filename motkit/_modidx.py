@@ -3902,6 +3902,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'motkit.scoring.score_sql': ('30_loyalty/scoring.html#score_sql', 'motkit/scoring.py')},
             'motkit.sections': { 'motkit.sections.Navigation': ('70_show/sections.html#navigation', 'motkit/sections.py'),
                                  'motkit.sections.Screen': ('70_show/sections.html#screen', 'motkit/sections.py'),
+                                 'motkit.sections.Screen._handle_msg': ('70_show/sections.html#screen._handle_msg', 'motkit/sections.py'),
                                  'motkit.sections.Section': ('70_show/sections.html#section', 'motkit/sections.py'),
                                  'motkit.sections.Section.__init__': ('70_show/sections.html#section.__init__', 'motkit/sections.py'),
                                  'motkit.sections.Section._handle_msg': ('70_show/sections.html#section._handle_msg', 'motkit/sections.py'),

@@ -146,6 +146,12 @@ class Screen(_Telling):
 
     _esm = read_asset("screen.js")
 
+    def _handle_msg(self, data: Any) -> None:
+        if isinstance(data, dict) and data.get("alive"):  # asks whether the line still holds
+            self._send_msg({"alive": True})
+        else:
+            super()._handle_msg(data)
+
 # %% ../nbs/70_show/732_sections.ipynb #a731e7ab
 THEME = {
     "palette": {"primary": {"main": plots.PALETTE[0]}},

@@ -22,6 +22,47 @@ async function uncover(dark) {
 
 const isDark = (node) => getComputedStyle(node).backgroundColor === "rgb(18, 18, 18)";
 
+const TRY_MS = 2000; // between two questions whether the server answers
+const SILENT_MS = 8000; // after which an answer is not awaited any more
+const ASLEEP_MS = 90000; // without a tick: the machine slept, and the line may be dead without knowing it
+const pause = (ms) => new Promise((done) => setTimeout(done, ms));
+
+async function answers() {
+  try {
+    return (await fetch("./liveness", { cache: "no-store", signal: AbortSignal.timeout(SILENT_MS) })).status < 500;
+  } catch {
+    return false;
+  }
+}
+
+// A lost line is said in words; once the server answers, the page is loaded anew: its address holds every choice.
+function watchLine(model, page) {
+  if (!page || window.motkitWatches) return;
+  window.motkitWatches = true;
+  const bar = document.getElementById("lost");
+  let [gone, heard, tick] = [false, true, Date.now()];
+  const lost = async () => {
+    if (gone || !bar) return;
+    gone = true;
+    bar.hidden = false;
+    while (!(await answers())) await pause(TRY_MS);
+    window.location.reload();
+  };
+  const ask = async () => {
+    heard = false;
+    model.send_msg({ alive: true });
+    await pause(SILENT_MS);
+    if (!heard) lost();
+  };
+  model.on("msg:custom", (message) => (heard = heard || Boolean(message?.alive ?? message?.data?.alive)));
+  page.on_event("connection_lost", lost);
+  window.addEventListener("online", ask);
+  setInterval(() => {
+    if (Date.now() - tick > ASLEEP_MS) ask();
+    tick = Date.now();
+  }, 5000);
+}
+
 export function render({ model, view }) {
   const withKept = (query) => {
     const [now, next] = [new URLSearchParams(window.location.search), new URLSearchParams(query)];
@@ -41,6 +82,7 @@ export function render({ model, view }) {
     document.querySelector(".main-content")?.scrollTo(0, 0);
   });
   document.title = model.heading || document.title;
+  watchLine(model, view.model.document);
   const dark = window.matchMedia("(prefers-color-scheme: dark)").matches;
   fit(view.model.document, dark && !new URLSearchParams(window.location.search).has("theme"));
   model.send_msg({ dark, width_px: window.innerWidth });

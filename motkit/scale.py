@@ -6,19 +6,24 @@
 __all__ = ['ROWS_A_TASK', 'Task', 'plan_tasks', 'heavy_customers', 'answer_task', 'run']
 
 # %% ../nbs/65_study/636_scale.ipynb #378566b3
-from collections.abc import Callable, Iterable, Iterator
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from uuid import uuid4
 
 import polars as pl
 
-from .errors import DesignError, SchemaError, SettingError
-from .jobs import Job, add_ids, merge_parts
+from .errors import DesignError, MissingExtraError, SchemaError, SettingError
+from .jobs import Job, add_ids, as_it_is, merge_parts
 from .spark_frames import Survey, ask_frame, ask_tasks, is_frame, is_session, job_rows, survey_frame
 from .store import Store, open_store, write_store
 
@@ -98,6 +103,15 @@ def answer_task(
     return add_ids(found, customers.collect())
 
 # %% ../nbs/65_study/636_scale.ipynb #fb851b44
+def _scan_log(path: Path) -> pl.LazyFrame:
+    """A log in Parquet, or a Delta table. Raises `MissingExtraError`."""
+    if not (path / "_delta_log").is_dir():
+        return pl.scan_parquet(path)
+    if find_spec("deltalake") is None:
+        raise MissingExtraError("run", f"{path} is a Delta table, and deltalake is not installed", "Type: pip install deltalake")
+    return pl.scan_delta(str(path))
+
+
 @contextmanager
 def _as_store(source: Any) -> Iterator[Store]:
     """A store, or a log as one for the time being. Raises `SchemaError`."""
@@ -107,7 +121,7 @@ def _as_store(source: Any) -> Iterator[Store]:
     if isinstance(source, str | Path) and (Path(source) / "customers.parquet").exists():
         yield open_store(source)
         return
-    log = pl.scan_parquet(source) if isinstance(source, str | Path) else source
+    log = _scan_log(Path(source)) if isinstance(source, str | Path) else source
     with TemporaryDirectory(prefix="motkit-") as scratch:
         yield write_store(log, Path(scratch) / "store")
 
@@ -158,24 +172,58 @@ def _ask(job: Job, answer: Callable[[Job], pl.DataFrame]) -> Any:
     found = job.finish(merge_parts(job, [answer(job)]))
     return _ask(found, answer) if isinstance(found, Job) else found
 
+# %% ../nbs/65_study/636_scale.ipynb #5ca1e002
+def _write_answer(answer: Callable[[Task], pl.DataFrame], order: Sequence[str], out: Path, task: Task) -> pl.DataFrame:
+    """Write what a job says of a task into a file of its own, in one step, and tell how many rows it has."""
+    found = answer(task).sort(order, maintain_order=True) if order else answer(task)
+    name = f"{task.file.stem}-{task.first:010d}.parquet"
+    scratch = out / f".{name}.{uuid4().hex}"
+    found.write_parquet(scratch)
+    os.replace(scratch, out / name)
+    return pl.DataFrame({"rows": [found.height]})
+
+
+def _write_answers(job: Job, store: Store, on: Any, out: Path, rows_a_task: int, engine: Any) -> pl.LazyFrame:
+    """The answers of all tasks as files, opened. Raises `SettingError` for a job whose answers must be put together."""
+    if job.keys is not None or job.finish is not as_it_is:
+        raise SettingError("out", f"{job.name} puts the answers of all customers together", "Leave `out` out, and write the table that `run` gives.")
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    empty = _empty_answer(job, store, engine)
+    tasks = plan_tasks(store, rows_a_task)
+    write = partial(_write_answer, partial(answer_task, job, store.path, engine), job.order, out)
+    if not tasks:
+        empty.write_parquet(out / "part.parquet")
+    elif is_session(on):
+        ask_tasks(replace(job, keys=()), on, write, tasks, pl.Schema({"rows": pl.Int64()}))
+    else:
+        deque(_map(on, write, tasks), maxlen=0)
+    return pl.scan_parquet(out / "*.parquet")
+
 # %% ../nbs/65_study/636_scale.ipynb #939887d8
 def run(
     job: Job,  # of `motkit.scale_jobs` or `motkit.customer_jobs`
-    source: Any,  # a `Store` or its folder; events as `EVENTS`: a frame or Parquet; or a Spark DataFrame of them
+    source: Any,  # a `Store` or its folder; events as `EVENTS`: a frame, Parquet or a Delta table; or a Spark DataFrame of them
     on: Any = None,  # None: this machine, part by part; an executor with `map`, joblib's `Parallel`, or a Spark session
     *,
+    out: str | Path | None = None,  # a folder for the rows, which all workers see; what it holds is replaced
     rows_a_task: int = ROWS_A_TASK,  # events that a task should not exceed; a customer with more is a task
     arrival: str | None = None,  # of a Spark DataFrame: the column with the order of arrival, for rows that tie
     engine: Any = "streaming",  # of polars, for every task
-) -> Any:  # what the job tells of the whole log, mostly a frame
+) -> Any:  # what the job tells of the whole log, mostly a frame; with `out` its rows as a `LazyFrame` of Parquet files
     """Ask a job of a log, group of customers by group, and put the answers together.
 
     A Spark DataFrame is asked where it is, in partitions of whole customers. Rows that tie are taken in the order of
-    `arrival`, else of their events' names. Raises `SettingError` for an `on` that does no tasks, `DesignError` if a
+    `arrival`, else of their events' names. With `out`, rows are never all in memory, and in order within each file; it
+    takes a log that is no Spark DataFrame. Raises `SettingError` for an `on` that does no tasks, `DesignError` if a
     customer lies in two files, `SchemaError`.
     """
     if is_frame(source):
+        if out is not None:
+            raise SettingError("out", "a Spark DataFrame is no store", "Write one first: motkit.engine_store.write_store_of(frame, path).")
         known = _survey(source, rows_a_task)
         return _ask(job, lambda one: ask_frame(one, source, known, rows_a_task, arrival, engine))
     with _as_store(source) as store:
+        if out is not None:
+            return _write_answers(job, store, on, Path(out), rows_a_task, engine)
         return _ask(job, lambda one: _ask_store(one, store, on, rows_a_task, engine))

@@ -45,8 +45,12 @@ def session_at(address: str) -> Iterator[tuple[Any, str]]:
     server = SparkConnectServer()
     server.start()
     place = "sc://localhost:{1}".format(*server.listening_address)
-    yield connect(place), place
-    server.stop()
+    session = connect(place)
+    try:
+        yield session, place
+    finally:
+        session.stop()
+        server.stop()
 
 
 def compare(checks: dict[str, Callable[[], None]]) -> dict[str, str]:
@@ -87,7 +91,21 @@ def checks_of(spark: Any, folder: Path) -> dict[str, Callable[[], None]]:
         whole = run(job, store)
         checks[f"{name}: log"] = lambda job=job, whole=whole: same(run(job, log, rows_a_task=robot - 1, arrival="came"), whole)
         checks[f"{name}: store"] = lambda job=job, whole=whole: same(run(job, store, on=spark, rows_a_task=500), whole)
-    return checks
+    written = lambda: run(JOBS["sessions"], store, on=spark, rows_a_task=500, out=folder / "visits").sort("customer_id", "session").collect()  # noqa: E731
+    return checks | {"sessions: files": lambda: same(written(), run(JOBS["sessions"], store))}
+
+
+def delta_checks(spark: Any, folder: Path) -> dict[str, Callable[[], None]]:
+    """A Delta table that the engine writes, asked on the engine and on one machine; and one that one machine writes."""
+    whole, came = run(JOBS["sessions"], folder / "store"), folder / "by_machine"
+    spark.read.parquet(str(folder / "log.parquet")).write.format("delta").save(str(folder / "by_engine"))
+    whole.select("customer_id", "session").cast({"session": pl.Int64}).write_delta(str(came))
+    there = lambda place: spark.read.format("delta").load(str(place))  # noqa: E731
+    return {
+        "Delta: engine": lambda: same(run(JOBS["sessions"], there(folder / "by_engine"), arrival="came"), whole),
+        "Delta: machine": lambda: same(run(JOBS["sessions"], folder / "by_engine"), run(JOBS["sessions"], pl.read_delta(str(folder / "by_engine")))),
+        "Delta: back": lambda: same(pl.DataFrame(there(came).toArrow()).sort("customer_id", "session"), pl.read_delta(str(came)).sort("customer_id", "session")),
+    }
 
 
 ASKED = {"sessions", "engagement", "onboarding", "customers", "paths", "funnel", "promises", "triggers"}
@@ -147,5 +165,5 @@ def checks_with_a_kill(spark: Any, folder: Path) -> dict[str, Callable[[], None]
 if __name__ == "__main__":
     with session_at(sys.argv[1]) as (spark, place):
         home = Path(sys.argv[2])
-        checks = checks_with_a_kill(spark, home) if "killed" in sys.argv else checks_of(spark, home) | study_checks(spark, place, home)
+        checks = checks_with_a_kill(spark, home) if "killed" in sys.argv else checks_of(spark, home) | delta_checks(spark, home) | study_checks(spark, place, home)
         print(json.dumps(compare(checks)))

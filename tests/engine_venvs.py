@@ -10,7 +10,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ENGINES = {"sail": ("pysail==0.7.2", "pyspark-client==4.2.0"), "spark": ("pyspark==4.3.0",)}
+ENGINES = {"sail": ("pysail==0.7.2", "pyspark-client==4.2.0", "deltalake==1.6.6"), "spark": ("pyspark==4.3.0",)}
 
 
 def python_of(engine: str) -> Path:

@@ -29,3 +29,8 @@ def test_a_store_written_on_the_engine_is_that_of_one_machine(found: dict[str, s
 
 def test_the_command_makes_the_same_study(found: dict[str, str]) -> None:
     assert found["command"] == ""
+
+
+@pytest.mark.parametrize("what", ["Delta: engine", "Delta: machine", "Delta: back", "sessions: files"])
+def test_tables_and_files_of_the_engine_hold_the_same(found: dict[str, str], what: str) -> None:
+    assert found[what] == ""

@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 from motkit.cohorts import cohort_retention
 from motkit.detection import detect_triggers
 from motkit.engagement import engagement_signals, score_engagement
-from motkit.errors import DesignError, SettingError
+from motkit.errors import DesignError, MissingExtraError, SettingError
 from motkit.funnels import funnel
 from motkit.onboarding import onboarding_table
 from motkit.paths import step_matrix, transitions
@@ -118,6 +118,30 @@ def test_no_customer_gives_no_row_and_the_same_columns(store: Store, name: str, 
     found = tables_of(run(job, write_store(log_with_robot().head(0), tmp_path / "store")))
     assert {part: table.schema for part, table in found.items()} == {part: table.schema for part, table in tables_of(run(job, store)).items()}
     assert found["table"]["customers"].sum() == 0 if "funnel" in name else found["table"].is_empty()
+
+
+@pytest.mark.parametrize("name", ["sessions", "signals", "triggers"])
+def test_rows_that_are_written_task_by_task_are_those_that_come_back(store: Store, name: str, tmp_path: Path) -> None:
+    job, _ = SAME[name]
+    written, back = run(job, store, out=tmp_path / "rows", rows_a_task=500), run(job, store)
+    assert len(list((tmp_path / "rows").iterdir())) == len(plan_tasks(store, 500)) > len(store.parts)
+    assert_frame_equal(written.collect().sort(job.order), back, check_exact=True)
+    assert_frame_equal(run(job, store, out=tmp_path / "rows", on=ThreadPoolExecutor(2)).collect().sort(job.order), back, check_exact=True)
+    empty = run(job, write_store(log_with_robot().head(0), tmp_path / "store"), out=tmp_path / "rows")
+    assert_frame_equal(empty.collect(), back.head(0))
+
+
+def test_a_delta_table_is_told_from_other_folders_of_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "table" / "_delta_log").mkdir(parents=True)
+    monkeypatch.setattr("motkit.scale.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"Delta table.*\n?.*pip install deltalake"):
+        run(sessions_job(), tmp_path / "table")
+
+
+@pytest.mark.parametrize("name", ["transitions", "funnel", "onboarding", "promise"])
+def test_what_is_put_together_is_not_written_task_by_task(store: Store, name: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="puts the answers of all customers together"):
+        run(JOBS[name], store, out=tmp_path / "rows")
 
 
 def falls_back(plan: pl.LazyFrame) -> bool:

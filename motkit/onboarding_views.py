@@ -29,6 +29,7 @@ from motkit.showing import (
     say_name,
     say_segment,
     say_share,
+    setting_of,
 )
 
 # %% ../nbs/70_show/718_onboarding_views.ipynb #9716053c
@@ -70,6 +71,19 @@ def _rests_on(study: StudyTables, row: Mapping[str, Any]) -> str:
     within = f"Customers are compared within the same {strata}." if strata else "Customers are compared without regard to who they are."
     return f"n = {say_many(int(row['customers']), 'customer')}, {say_count(row['events'])} of whom left, as of {as_of_day(study)}. {within}"
 
+# %% ../nbs/70_show/718_onboarding_views.ipynb #cab01b51
+def _say_chance(p_value: float) -> str:
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def _say_found(study: StudyTables, row: Mapping[str, Any], day: str) -> str:
+    """What was found in one sentence; where chance alone gives as much, it says so first."""
+    ratio = f"{row['hazard_ratio']:.1f} times as fast"
+    if row["p_value"] <= 1 - setting_of(study, "study", "confidence", 0.95):
+        return f"Customers who are not onboarded within {day} leave {ratio} afterwards as those who are."
+    likeliest = f"after {day}, the likeliest, late customers leave {ratio} as the others"
+    return f"These data show no day by which customers had better be onboarded: {likeliest}, which chance gives as easily ({_say_chance(row['p_value'])}, the search allowed for)."
+
 # %% ../nbs/70_show/718_onboarding_views.ipynb #27340b82
 def onboarding_figures(
     study: StudyTables,  # an open study
@@ -87,8 +101,7 @@ def onboarding_figures(
         *_risk_figures(study, interval),
         *_beyond_figure(study),
     ]
-    sentence = f"Customers who are not onboarded within {day} leave {row['hazard_ratio']:.1f} times as fast afterwards as those who are."
-    return View(name, title, sentence, pl.DataFrame(figures, schema=none.schema), join_sentences(_rests_on(study, row), _NOT_CAUSE))
+    return View(name, title, _say_found(study, row, day), pl.DataFrame(figures, schema=none.schema), join_sentences(_rests_on(study, row), _NOT_CAUSE))
 
 
 def _risk_figures(study: StudyTables, interval: str) -> list[dict[str, str]]:
@@ -123,8 +136,7 @@ def threshold_days(
     table = scan.sort("day").select("day", support=pl.col("lr") - pl.col("lr").max(), ratio=pl.col("log_hr").exp(), allowed=pl.col("day").is_in(allowed))
     shape = _SHAPES.get(row["shape_verdict"] or "", "")
     sentence = join_sentences(f"Day {row['day']:.0f} tells late from on-time customers best; the data allow {_say_span(row['ci_low'], row['ci_high'])}.", shape)
-    p = "p < 0.001" if row["p_value"] < 0.001 else f"p = {row['p_value']:.3f}"
-    search = f"{say_many(scan.height, 'day')} were tried ({p}, the search allowed for); the {interval_name(study)} of the day is a set of days."
+    search = f"{say_many(scan.height, 'day')} were tried ({_say_chance(row['p_value'])}, the search allowed for); the {interval_name(study)} of the day is a set of days."
     notes = " ".join(f"{note.rstrip('.')}." for note in row["notes"] or ())
     return View(name, title, sentence, table, join_sentences(_rests_on(study, row), search, notes), brief=table.filter("allowed"))
 

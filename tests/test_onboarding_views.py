@@ -138,3 +138,9 @@ def test_where_late_customers_leave_by_definition_no_day_is_looked_for_and_the_p
     told = onboarding_views.threshold_days(bare).empty
     assert told.startswith("No day was looked for. Leaving is 30 days of silence, and ")
     assert "[onboarding] churn" in told
+
+
+def test_a_day_that_chance_gives_as_easily_is_not_told_as_found(study: Study) -> None:
+    weak = _with(study, threshold=study.table("threshold").with_columns(p_value=pl.lit(0.26)))
+    assert "leave" in onboarding_views.onboarding_figures(study).sentence.split(",")[0]
+    assert onboarding_views.onboarding_figures(weak).sentence.startswith("These data show no day")

@@ -275,7 +275,7 @@ def erase(
 
 @app.command()
 def bench(
-    sections: Annotated[list[str] | None, typer.Argument(metavar="[SECTION]...", help="speed, large, peers, records, live, loyalty, decisions, markets, experiments, or all; left out: speed, loyalty, experiments.")] = None,
+    sections: Annotated[list[str] | None, typer.Argument(metavar="[SECTION]...", help="speed, large, peers, records, run, long_run, live, loyalty, decisions, markets, experiments, or all; left out: speed, loyalty, experiments.")] = None,
     events: Annotated[int, typer.Option("--events", min=10_000, help="Size of the larger simulated log; the section large draws ten times as many.")] = 10_000_000,
     decisions: Annotated[bool, typer.Option("--decisions", help="The section decisions: deciding, policy, assignment and triggers.")] = False,
     large: Annotated[bool, typer.Option("--large", help="The section large: ten times as many events, and how cost grows; with --decisions, the section markets.")] = False,

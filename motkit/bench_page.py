@@ -28,6 +28,7 @@ from .experiment_bench import bench_tests
 from .loyalty_bench import bench_loyalty
 from .peer_bench import bench_peers
 from .record_bench import bench_formats, bench_identity, bench_live
+from .study_bench import bench_run
 
 # %% ../nbs/65_study/678_bench_page.ipynb #b16a9d4a
 Tables = dict[str, pl.DataFrame]  # caption -> table
@@ -58,6 +59,10 @@ def _decisions(events: int, peers: Path | None, kept: Mapping[str, Any]) -> Tabl
     return tables | {"One by one against the batch": pl.DataFrame([compare_with_batch()])}
 
 
+def _runs(events: int, peers: Path | None, kept: Mapping[str, Any]) -> Tables:
+    return bench_run(events // 10)
+
+
 def _records(events: int, peers: Path | None, kept: Mapping[str, Any]) -> Tables:
     return {"People": bench_identity(events // 10), "Files": bench_formats(events // 50)}
 
@@ -68,6 +73,8 @@ SECTIONS: dict[str, tuple[str, str, Section]] = {
     "large": ("A log ten times larger", "A store drawn in pieces, and how time and memory grow from the log before (1 is linear). DuckDB and the peers are not asked: their figures at the size before say what they would need.", _large),
     "peers": ("Peers", "Four questions to motkit and to others, from the raw file: reading, checking and the peer's own preparation are part of it. `connections` counts what a peer tried to reach; none is let through.", _peers),
     "records": ("People and files", "Joining identifiers, and reading and checking files.", _records),
+    "run": ("A whole run", "Every stage of a study, as in the demo, on simulated customers. How time grows: section `long_run`, ten times as many.", _runs),
+    "long run": ("A run ten times as long", "As before, on ten times as many customers.", lambda events, peers, kept: bench_run(events)),
     "live": ("Live signals", "A state a customer, changed event by event.", lambda events, peers, kept: {"Event by event": bench_live(events // 10)}),
     "loyalty": ("Loyalty", "Survival and engagement on a tenth of the events.", lambda events, peers, kept: {"Loyalty": bench_loyalty(events // 10)}),
     "decisions": ("Decisions", "Deciding, policy, assignment and triggers.", _decisions),

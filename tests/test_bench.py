@@ -1,12 +1,21 @@
 """The benchmark measures the same question: motkit and its peer give the same number of sessions."""
 
+import os
+
 import pytest
 
-from motkit.bench import JOBS, make_log, measure_jobs
+from motkit import bench
+from motkit.bench import JOBS, make_log, measure_apart, measure_jobs, peak_mb
 
 
-def test_motkit_and_its_peer_answer_the_same_question() -> None:
+def test_each_measure_has_a_process_of_its_own() -> None:
+    assert measure_apart(peak_mb) > 0
+    assert measure_apart(os.getpid) != os.getpid()
+
+
+def test_motkit_and_its_peer_answer_the_same_question(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("duckdb")
+    monkeypatch.setattr(bench, "measure_apart", lambda measure, *arguments: measure(*arguments))  # the answers are alike in one process
     table = measure_jobs(20_000, repeats=1)
     rows = dict(table.select("job", "rows").iter_rows())
     assert list(rows) == list(JOBS)

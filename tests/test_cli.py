@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import motkit.__main__ as commands
 from motkit.stages import STAGES
 from motkit.study import open_study
 
@@ -75,13 +76,19 @@ def test_report_writes_one_file(ran: tuple[subprocess.CompletedProcess[str], Pat
         (("fly",), "fly"),
     ],
 )
-def test_bad_input_is_one_paragraph_and_exit_code_2(arguments: tuple[object, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_input_is_one_paragraph_and_exit_code_2(
+    arguments: tuple[object, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
-    done = motkit(*arguments)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    monkeypatch.setattr(sys, "argv", ["motkit", *map(str, arguments)])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # put back afterwards
+    with pytest.raises(SystemExit) as ended:
+        commands.main()
+    said = capsys.readouterr()
+    assert ended.value.code == 2
+    assert message in said.err
+    assert "Traceback" not in said.err
+    assert said.out == ""
 
 
 def test_a_wrong_column_says_what_to_type(tmp_path: Path) -> None:

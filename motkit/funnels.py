@@ -119,9 +119,10 @@ def log_end(
 ) -> int:  # microseconds since 1970
     """The end of observation: `as_of`, or the log's last event, or 0 of an empty log. Raises `SettingError`."""
     if as_of is None:
-        log = events.events if isinstance(events, Store) else events.lazy()
-        check_columns(log, ["timestamp"], "events", "Read them with `motkit.read_events`.")
-        return int(log.select(_US.max()).collect(engine="streaming").item() or 0)
+        if isinstance(events, Store):
+            return events.last_us() or 0
+        check_columns(events, ["timestamp"], "events", "Read them with `motkit.read_events`.")
+        return int(events.lazy().select(_US.max()).collect(engine="streaming").item() or 0)
     if not isinstance(as_of, date):
         raise SettingError("as_of", f"it is {type(as_of).__name__}, needs a datetime or a date", "Type `as_of=datetime(2026, 3, 29)`.")
     at = as_of if isinstance(as_of, datetime) else datetime(as_of.year, as_of.month, as_of.day)

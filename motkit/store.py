@@ -8,15 +8,27 @@ __all__ = ['ROWS_A_BUCKET', 'Store', 'open_store', 'write_store']
 # %% ../nbs/00_ground/03_store.ipynb #2f996d61
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 
 from .errors import StudyError
 from .ordering import order_table
 from .schema import EVENTS, STORE, check_table
+
+# %% ../nbs/00_ground/03_store.ipynb #57a57001
+def _last_time(files: Sequence[Path], rows: pl.LazyFrame) -> int | None:
+    """The largest time in microseconds, read off what the files say of themselves, else off their rows."""
+    groups = [meta.row_group(k) for meta in map(pq.read_metadata, files) for k in range(meta.num_row_groups)]
+    columns = [one.column(k) for one in groups for k in range(one.num_columns) if one.column(k).path_in_schema == "timestamp"]
+    told = [column.statistics for column in columns if column.num_values]
+    if all(one is not None and one.has_min_max for one in told):
+        return max((int(one.max_raw) for one in told), default=None)
+    last: int | None = rows.select(pl.col("timestamp").max().to_physical()).collect(engine="streaming").item()
+    return last
 
 # %% ../nbs/00_ground/03_store.ipynb #e654b6dc
 @dataclass(frozen=True)
@@ -45,6 +57,10 @@ class Store:
         """The names of all events of the log, in alphabetical order; read from the schema alone."""
         kind = self.events.collect_schema()["event"]
         return kind.categories.to_list() if isinstance(kind, pl.Enum) else []
+
+    def last_us(self) -> int | None:
+        """The time of the last event in microseconds since 1970; None of an empty store."""
+        return _last_time(self.parts, self.events)
 
     def add_ids(self, table: pl.LazyFrame) -> pl.LazyFrame:
         """Replace the code `customer` by the text `customer_id`, in front; rows keep their order."""

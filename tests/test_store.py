@@ -91,3 +91,14 @@ def test_a_table_that_is_no_log_is_refused_with_all_its_faults(tmp_path: Path) -
 def test_a_folder_without_a_store_is_told_apart(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match="no canonical store"):
         open_store(tmp_path)
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+def test_the_last_time_is_that_of_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, statistics: bool) -> None:
+    monkeypatch.setattr("motkit.store.ROWS_A_BUCKET", 40)
+    plain = pl.LazyFrame.sink_parquet
+    monkeypatch.setattr(pl.LazyFrame, "sink_parquet", lambda frame, path, **options: plain(frame, path, **options | {"statistics": statistics}))
+    at = [datetime(1960, 1, 1), *(datetime(1969, 1, 1 + k % 28, k % 24, microsecond=k) for k in range(100))]
+    log = pl.DataFrame({"customer_id": [f"c{k % 9}" for k in range(101)], "timestamp": at, "event": "look", "channel": "web", "value": None, "duration_s": None}, schema=EVENTS)
+    assert write_store(log, tmp_path / "store").last_us() == log["timestamp"].to_physical().max()
+    assert write_store(log.head(0), tmp_path / "store").last_us() is None

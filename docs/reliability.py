@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from bad_inputs import Tally, knock  # noqa: E402
 from doors import all_doors  # noqa: E402
 from faults import FAULTS, STAGES, Fault, killed_at  # noqa: E402
+from wrong_arguments import functions, sweep  # noqa: E402
 
 import motkit  # noqa: E402
 from motkit.stages import STAGES as ALL_STAGES  # noqa: E402
@@ -36,6 +37,15 @@ def show_inputs(tallies: list[Tally]) -> str:
     rows = [[one.door, f"{one.tried:,}", f"{one.read:,}", f"{sum(one.refused.values()):,}", f"{len(one.crashed):,}"] for one in tallies]
     total = [f"**{sum(column):,}**" for column in zip(*((one.tried, one.read, sum(one.refused.values()), len(one.crashed)) for one in tallies), strict=True)]
     return as_table(["door", "inputs tried", "read", "refused clearly", "anything else"], [*rows, ["**all**", *total]])
+
+
+def try_arguments() -> str:
+    """Every public function, asked with one argument at a time put wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        swept = sweep(Path(folder), functions(), optional=True)
+    row = [f"{len(functions()):,}", f"{swept.tried:,}", f"{swept.answered:,}", f"{swept.refused:,}", f"{len(swept.wrong):,}"]
+    told = "".join(f"- `{name}({parameter}=)` given {what}: {came.splitlines()[0][:160]}\n" for name, parameter, what, came in swept.wrong)
+    return as_table(["public functions", "calls tried", "answered", "refused clearly", "anything else"], [row]) + (f"\n\n{told}" if told else "")
 
 
 def do_fault(fault: Fault) -> list[str]:
@@ -68,6 +78,8 @@ def main(tries: int = 300, out: Path = ROOT / "docs" / "reliability.md") -> None
         f"## Bad input\n\nGood samples, spoilt in one to three of nine ways: cut, bits flipped, texts such as `NaN`, `1e309`, a date in 9999 or 100,000 letters put in place of numbers and words, "
         f"lines doubled or in another order, another encoding, deep nesting. Each must be read, with counts that add up, or refused by an error that says what to type.\n\n{show_inputs(tallies)}\n\n"
         + ("".join(f"- {line}\n" for line in crashed) + "\n" if crashed else "")
+        + "## Wrong arguments\n\nEvery public function is called with good arguments of which one at a time is something else: `None`, a frame of pandas, an empty frame, a frame of other columns, a series, "
+        f"a list, a dictionary, a text, an empty text, a number below 0, no number, an object. A call must be answered, or refused by an error that names the argument and says what to type.\n\n{try_arguments()}\n\n"
         + f"## Faults\n\n{try_faults()}\n\nRows lost: 0. An acknowledged row that is missing afterwards ends this run before the page is written.\n\n"
         f"## Connections\n\nConnections opened by the core while the demo is computed and its report written: {count_connections()}.\n\n"
         + (soak.read_text(encoding="utf-8").replace("# ", "## ", 1) if soak.exists() else ""),

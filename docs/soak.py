@@ -27,6 +27,7 @@ from motkit.apps.api import add_key
 from motkit.ledger import Ledger
 
 ROOT = Path(__file__).parent.parent
+PATIENCE: dict[str, Any] = {"connect_timeout": 80, "request_timeout": 80}  # seconds; a browser has more, and would not give up after 20
 
 
 @contextmanager
@@ -48,13 +49,13 @@ class Pages:
     """Open pages as a browser holds them: the page, then a connection that answers every sign of life."""
 
     def __init__(self, host: str):
-        self.host, self.loop, self.open, self.messages = host, asyncio.new_event_loop(), list[Any](), 0
+        self.host, self.loop, self.open, self.messages, self.waits = host, asyncio.new_event_loop(), list[Any](), 0, list[float]()
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
 
     async def _open(self) -> None:
-        page = await AsyncHTTPClient().fetch(f"http://{self.host}/", request_timeout=60)
+        page = await AsyncHTTPClient().fetch(f"http://{self.host}/", **PATIENCE)
         token = re.search(r'"token":"([^"]+)"', page.body.decode())[1]  # type: ignore[index]
-        asked = HTTPRequest(f"ws://{self.host}/ws", headers={"Origin": f"http://{self.host}"})
+        asked = HTTPRequest(f"ws://{self.host}/ws", headers={"Origin": f"http://{self.host}"}, **PATIENCE)
         line = await websocket_connect(asked, subprotocols=["bokeh", token], on_message_callback=self._hear)
         self.open.append(line)
 
@@ -63,7 +64,9 @@ class Pages:
 
     def add(self) -> None:
         """Open one more."""
-        asyncio.run_coroutine_threadsafe(self._open(), self.loop).result(90)
+        begun = time.perf_counter()
+        asyncio.run_coroutine_threadsafe(self._open(), self.loop).result(170)
+        self.waits.append(time.perf_counter() - begun)
 
     def alive(self) -> int:
         """How many were not cut off."""
@@ -101,6 +104,11 @@ def megabytes(process: psutil.Process) -> float:
     return sum(one.memory_info().rss for one in [process, *process.children(recursive=True)]) / 2**20
 
 
+def say_memory(held: list[float]) -> str:
+    """Memory from start to end, at each fifth of the time."""
+    return f"{', '.join(f'{one:.0f}' for one in held)} MB"
+
+
 def soak(study: Path, folder: Path, seconds: float, sessions: int, rate: float) -> dict[str, object]:
     """Run pages and decisions beside each other and give what was seen."""
     ledger = f"sqlite:///{folder}/ledger.db"
@@ -113,26 +121,31 @@ def soak(study: Path, folder: Path, seconds: float, sessions: int, rate: float) 
                 held.add()
             except (OSError, TypeError, TimeoutError, HTTPClientError) as error:
                 wrong.append(f"a page: {type(error).__name__}")
-        before, until = (megabytes(shown), megabytes(asked)), time.perf_counter() + seconds
+        until = time.perf_counter() + seconds
         threads = [threading.Thread(target=decide, args=(api, key, customers, rate / len(keys), until, waits, wrong, kept)) for key in keys]
         for thread in threads:
             thread.start()
+        memory = [(megabytes(shown), megabytes(asked))]
+        for fifth in range(4, -1, -1):
+            time.sleep(max(0.0, until - seconds * fifth / 5 - time.perf_counter()))
+            memory.append((megabytes(shown), megabytes(asked)))
         for thread in threads:
             thread.join()
-        after, alive = (megabytes(shown), megabytes(asked)), held.alive()
+        alive = held.alive()
         held.close()
     rows = {entry.ref for entry in Ledger(ledger).entries(["decision"])}
     return {
         "seconds": round(seconds),
         "pages held open to the end": f"{alive} of {sessions}",
+        "a page was open after, at the slowest": f"{max(held.waits, default=float('nan')):.1f} s",
         "decisions answered": f"{len(kept):,}",
         "decisions a second": f"{len(waits) / seconds:.0f} of {rate:.0f} wanted",
         "half waited at most": f"{np.quantile(waits, 0.5) * 1000:.1f} ms",
         "99 of 100 waited at most": f"{np.quantile(waits, 0.99) * 1000:.1f} ms",
         "errors": f"{len(wrong)}" + (f" ({', '.join(sorted(set(wrong))[:4])})" if wrong else ""),
         "answered decisions that the ledger lacks": f"{len(kept - rows)}",
-        "memory of the pages, start to end": f"{before[0]:.0f} to {after[0]:.0f} MB",
-        "memory of the decisions, start to end": f"{before[1]:.0f} to {after[1]:.0f} MB",
+        "memory of the pages at the start and after each fifth": say_memory([one for one, _ in memory]),
+        "memory of the decisions at the start and after each fifth": say_memory([one for _, one in memory]),
     }
 
 

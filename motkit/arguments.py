@@ -98,9 +98,9 @@ def fits(
     value: Any,
     hint: Any,  # an annotation
 ) -> bool:
-    """Whether a value is what an annotation asks for. A path is never an empty text."""
+    """Whether a value is what an annotation asks for. An empty text is no path, and not the `None` by which something is left out."""
     kinds = kinds_of(hint)
-    return not (isinstance(value, str) and not value and Path in kinds) and any(_fits_kind(value, kind) for kind in kinds)
+    return not (isinstance(value, str) and not value and {Path, type(None)} & {*kinds}) and any(_fits_kind(value, kind) for kind in kinds)
 
 # %% ../nbs/00_ground/021_arguments.ipynb #831c8f77
 _WORDS = {str: "text", float: "a number", int: "a whole number", bool: "True or False", bytes: "bytes", datetime: "a datetime", date: "a date", Path: "a path", type(None): "None", Any: "anything"}

@@ -38,6 +38,8 @@ def complaint_promises(
     owner: str = "",
 ) -> Promises:  # `answered`, `resolved`, `resolved_at_first_contact`, for `check_promises` and the others
     """Say what a complaint asks for, as tacit promises. Raises `SettingError` for events that are two things at once."""
+    if not (answer_hours > 0 and resolve_days > 0):
+        raise SettingError("complaint_promises", f"answer_hours is {answer_hours:g} and resolve_days {resolve_days:g}, need to be above 0", "Type answer_hours=24, resolve_days=7.")
     made, again = as_names(complaint), (*(as_names(contacts) or as_names(complaint)), *as_names(transfers))
     ties, gone, lost = as_names(key), as_names(ended_by), as_names(lost_by)
     texts = {
@@ -87,6 +89,8 @@ def measure_complaints(
     confidence: float = 0.95,
 ) -> pl.DataFrame:  # columns of `MEASURES`: a row each for repeats, transfers and holds
     """Measure what complaints cost customers on the way: coming again, being handed on, waiting on hold."""
+    if not within_days > 0:
+        raise SettingError("measure_complaints", f"within_days is {within_days:g}, needs to be above 0", "Type within_days=30.")
     made = as_names(complaint)
     rows = [_share_again(events, made, as_names(contacts) or made, "repeats", within_days, as_of, confidence)]
     if transfers:

@@ -89,6 +89,8 @@ def logged_decisions(
     """
     if not isinstance(ledger, Journal):
         raise LedgerError("logged_decisions", f"the ledger is a {type(ledger).__name__}", "Open it first: `motkit.Ledger('sqlite:///ledger.db')`.")
+    if not 0 <= answer_days < 36_500:
+        raise DesignError("logged_decisions", f"answer_days is {answer_days:g}, needs a number of days from 0 on", "Type answer_days=14.")
     fates: dict[str, list[Entry]] = defaultdict(list)
     for entry in ledger.entries(["contact", "outcome", "override"], until=until):
         fates[entry.ref].append(entry)

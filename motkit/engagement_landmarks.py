@@ -104,7 +104,7 @@ def _span_days(plan: _Plan) -> float:
 def _check_days(landmarks: Sequence[datetime], as_of: datetime, plan: _Plan) -> None:
     """Raise `DesignError` where a window of outcomes is open, or is shared with features or with another landmark."""
     span, faults = timedelta(days=_span_days(plan)), []
-    if plan.gap_days < 0:
+    if not plan.gap_days >= 0:
         faults.append("`gap_days` is below 0, so outcomes lie within the days of the features")
     if not plan.horizon_days > 0:
         faults.append("`horizon_days` is not above 0")

@@ -33,7 +33,7 @@ from motkit.engagement_landmarks import (
 from .score_plots import plot_calibration
 from .errors import DesignError, FewEventsWarning, SettingError
 from .prediction import _groups_of_risk, _logistic_line, weighted_auc
-from .schema import EVENTS, UTC, check_table
+from .schema import EVENTS, UTC, check_columns, check_table
 from .sessions import split_sessions
 
 # %% ../nbs/30_loyalty/301_engagement_model.ipynb #0f5e5af9
@@ -64,6 +64,7 @@ def _validation(table: pl.DataFrame, logit: _Logit, segments: pl.DataFrame | Non
     new = (table["_tenure"] < NEW_DAYS).to_numpy()
     masks = {"all": np.ones(len(y), dtype=bool), "new": new, "established": ~new}
     if segments is not None:
+        check_columns(segments, ["customer_id", "segment"], "segments", "Give one row a customer.")
         of = table.join(segments, on="customer_id", how="left", maintain_order="left")["segment"]
         masks |= {name: (of == name).fill_null(False).to_numpy() for name in of.drop_nulls().unique().sort().to_list()}
     rows = [{"segment": name} | _quality(y[mask], line[mask]) for name, mask in masks.items() if mask.any()]
@@ -182,6 +183,14 @@ def _contributions(
     return pair.with_columns(pl.col(name) - pl.col(f"{name}_before") for name in changed).select(now.columns)
 
 # %% ../nbs/30_loyalty/301_engagement_model.ipynb #92a23521
+def _half_lives(given: float | Sequence[float]) -> list[float]:
+    """The half-lives to try, one or several. Raises `SettingError` for none."""
+    tried = [float(given)] if isinstance(given, (int, float)) else [float(days) for days in given]
+    if not tried:
+        raise SettingError("fit_engagement", "no half-life is named", "Type half_life_days=14, or several to choose from.")
+    return tried
+
+
 def _choose_half_life(
     events: pl.LazyFrame, landmarks: Sequence[datetime], plan: _Plan, half_lives: Sequence[float]
 ) -> tuple[float, pl.DataFrame]:
@@ -251,7 +260,7 @@ def fit_engagement(
     check_table(events, EVENTS, "events")
     lists, end = {name: _names(kinds) for name, kinds in (signals or {}).items()}, as_instant(as_of)
     plan = _Plan(_names(outcome), horizon_days, gap_days, loss, purchase, lists, features, _names(gone))
-    tried = [float(half_life_days)] if isinstance(half_life_days, (int, float)) else [float(days) for days in half_life_days]
+    tried = _half_lives(half_life_days)
     log = _prepared(events.lazy(), end)
     first: datetime | None = log.select(pl.col("timestamp").min()).collect().item()
     days = sorted(as_instant(at, "landmarks") for at in landmarks) if landmarks is not None else _default_landmarks(first or end, end, plan)

@@ -19,6 +19,7 @@ from .arm_sums import Engine, check_arms, remove_before, sum_arms
 from .difference_words import is_found, say_more, say_p
 from .differences import compare_restricted_mean
 from .errors import DesignError, SettingError, StatisticalWarning
+from .schema import check_columns
 from .intervals import wilson, z_of
 from .looks import confidence_sequence
 from .ranks import logrank
@@ -325,6 +326,7 @@ def compare_arms(
     _check_question(kind, outcome, horizon_days, confidence, cluster, covariate)
     names = [outcome] if isinstance(outcome, str) else list(outcome)
     engine: Engine = "in-memory" if isinstance(table, pl.DataFrame) and table.height <= _MANY else "streaming"
+    check_columns(table, [name for name in (cluster, covariate) if name is not None], "table", "Name columns of it, or leave `cluster` and `covariate` out.")
     rows = check_arms(table.lazy(), arm, names, control, engine)
     plan = _Plan(kind, confidence, cluster is None and covariate is None, any_time_effect, z_limit, engine)
     return _answer(rows, arm, names, control, plan, (cluster, covariate, horizon_days, shares, None if randomised else confounded_by))

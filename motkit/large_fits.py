@@ -14,6 +14,7 @@ import polars as pl
 
 from .encoding import Encoding, encode
 from .errors import DesignError
+from .schema import check_columns
 from .mixture import Block, features, refine_mixture
 from .persona_stability import MIXTURE, Groups
 from .personas import Personas
@@ -53,6 +54,7 @@ def refine_personas(
     if personas.method != MIXTURE:
         raise DesignError("refine_personas", f"these personas are made by {personas.method!r}, which has no likelihood", "Build them with method='mixture'.")
     sizes = tuple(table.shape[1] for table in personas.groups.mixture.levels)
+    check_columns(customers, [] if weight is None else [weight], "customers", "Name the column of weights, or leave `weight` out.")
     encode(customers.head(0).collect(), personas.encoding)  # names what is missing
     blocks = TableBlocks(customers, personas.encoding, sizes, weight, batch_rows)
     fit = refine_mixture(personas.groups.mixture, sizes, blocks, personas._source.alpha, steps, tolerance)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .offers import Offers, parse_offers
 from .rule_kernels import to_us
+from .errors import SettingError
 from .schema import UTC, check_columns
 
 # %% ../nbs/50_act/514_made_contacts.ipynb #7ff3dd07
@@ -80,6 +81,8 @@ def simulate_contacts(
 ) -> SimulatedContacts:
     """Draw contacts at random, and their answers from probabilities that are known."""
     check_columns(customers, ["customer_id"], "customers", "Give one row a customer.")
+    if not every_days > 0:
+        raise SettingError("simulate_contacts", f"every_days is {every_days:g}, needs to be above 0", "Type every_days=12.")
     chance, names = np.random.default_rng(seed), customers.lazy().select("customer_id").unique().sort("customer_id").collect()["customer_id"]
     actions, odds = offers.actions, _log_odds(offers, names.len(), np.random.default_rng([seed, 1]))
     who, at = _draw_times(names.len(), to_us(start), to_us(end), every_days, chance)

@@ -352,6 +352,7 @@ def score_offers(
     found = predict_offers(model, read_past(history, offers, as_of), asks, people, prior).with_columns(moment.alias("_moment"))
     found = found.join(model.rates.select("action_id", "n"), on="action_id", how="left", maintain_order="left").with_columns(pl.col("n").fill_null(0))
     if context is not None:
+        check_columns(context, ["customer_id", "context"], "context", "Give a factor for each customer, and `action_id` if it depends on the action.")
         keys = [key for key in ("customer_id", "action_id") if key in context.columns]
         found = found.join(context.select(*keys, "context").unique(keys), on=keys, how="left", maintain_order="left")
     factor = pl.col("_moment") * (pl.col("context").fill_null(1.0) if context is not None else pl.lit(1.0))

@@ -140,6 +140,7 @@ def persona_rates(
     check_table(outcomes, needs, "outcomes", "Give `customer_id` and the outcome's column.")
     rows = outcomes.join(assignments.select("customer_id", "persona"), on="customer_id").drop_nulls(outcome)
     keys = ["persona", *([by] if by else [])]
+    check_columns(rows, keys, "outcomes", "Name a column of the outcomes, or leave `by` out.")
     counts = [pl.len().cast(pl.Int64).alias("n"), pl.col("customer_id").n_unique().cast(pl.Int64).alias("customers"), pl.col(outcome).cast(pl.Int64).sum().alias("events")]
     both = pl.concat([rows, rows.with_columns(persona=pl.lit("all"))])
     return add_wilson(both.group_by(keys).agg(counts), "events", "n", confidence=confidence).sort(keys)

@@ -21,6 +21,7 @@ from .curves import Array
 from .customers import BEHAVIOUR, PROFILE, CustomerTable, customer_table
 from .encoding import Encoded, Encoding, describe_silent, encode, find_repeats, fit_encoding
 from .errors import DesignError, SettingError, StatisticalWarning
+from .schema import check_columns
 from .intervals import add_wilson
 from .mixture import Sums, features, sum_block
 from .persona_lifts import missing_traits, persona_traits, propose_names, top_traits
@@ -483,6 +484,7 @@ def build_personas(
     A plain table counts as a profile. Raises `DesignError` for protected columns without a reason or nothing to use.
     """
     made = _read_customers(customers, protected, allow_protected or {})
+    check_columns(made.table, [] if weight is None else [weight], "customers", "Name the column of weights, or leave `weight` out.")
     w = np.ones(made.height) if weight is None else made.table[weight].cast(pl.Float64).to_numpy()
     options = _Options(k, seed, method, k_max, resamples, starts, alpha, fit_rows, tuple(missing_as_level), weight)
     options.check(w)

@@ -16,7 +16,7 @@ from .contact_rules import CONTACT, NEVER, Action, CountRule, Match, NeverRule, 
 from .errors import SchemaError
 from .policy_past import counted
 from .rule_kernels import ConsentRow, Facts, check_action, from_us, to_us, zone_clock
-from .schema import UTC
+from .schema import UTC, check_columns
 
 # %% ../nbs/50_act/513_policy_reading.ipynb #9120bf31
 def _rules_of(answer: pl.DataFrame) -> list[str]:
@@ -146,6 +146,10 @@ def replay_policy(
 ) -> pl.DataFrame:  # the contacts that counted, in their order, plus `allowed`, `blocked_by`, `next_allowed`, `mask`
     """Ask a policy about each contact of the past at its own time."""
     rows, known = _read_rows(history), {action.action_id: action for action in (*policy.actions, *actions)}
+    if customers is not None:
+        check_columns(customers, ["customer_id", "time_zone"], "customers", "Give one row a customer.")
+    if consents is not None:
+        check_columns(consents, ["customer_id", "purpose", "channel", "valid_from", "valid_to", "given"], "consents", "Read them with `motkit.read_consents`.")
     agreed, zones = _consents_by_customer(consents), _zones(customers)
     found: list[tuple[int, int, int]] = []
     for (customer,), own in rows.group_by("customer_id", maintain_order=True):

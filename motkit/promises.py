@@ -6,6 +6,7 @@
 __all__ = ['attainment', 'check_promises', 'waiting_times', 'reaction_promise']
 
 # %% ../nbs/40_moments/424_promises.ipynb #8b249030
+import re
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -123,6 +124,8 @@ def check_promises(
     Raises `SettingError`, `SchemaError`, `DesignError` (no event makes a promise); warns with `PromiseWarning`.
     """
     columns = [by] if isinstance(by, str) else list(by or ())
+    if period is not None and not re.fullmatch(r"[1-9]\d*(d|w|mo|q|y)", period):
+        raise SettingError("check_promises", f"period is {period!r}, needs days, weeks, months, quarters or years", "Type period='1w' or period='1mo', or None for the whole time.")
     return pl.concat([_check_one(events, promise, as_of, columns, period, confidence) for promise in as_promises(promises)])
 
 # %% ../nbs/40_moments/424_promises.ipynb #7217be14
@@ -137,6 +140,8 @@ def waiting_times(
     A case without it counts as waiting until its due time, or for as long as it was watched; one whose customer left, for ever.
     """
     groups = [by] if isinstance(by, str) else list(by or ())
+    if not len(shares):
+        raise SettingError("waiting_times", "no share is named", "Type shares=(0.5, 0.9).")
     check_columns(cases, ["made_at", "due_at", "ended_at", "cause", *groups], "cases", "Make them with `motkit.promise_cases`.")
     hours = (pl.col("ended_at") - pl.col("made_at")).dt.total_microseconds() / 3.6e9
     allowed = (pl.col("due_at") - pl.col("made_at")).dt.total_microseconds() / 3.6e9

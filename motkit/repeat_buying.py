@@ -20,7 +20,7 @@ from scipy.special import betaln, expit, gammaln, hyp2f1, psi
 from .curves import Array
 from .engagement import _microseconds, as_instant
 from .errors import ConvergenceWarning, DesignError, SettingError
-from .schema import EVENTS, check_table
+from .schema import EVENTS, check_columns, check_table
 
 # %% ../nbs/30_loyalty/302_repeat_buying.ipynb #96b4d4d7
 def buying_summary(
@@ -142,7 +142,10 @@ def _expected(model: RepeatBuying, periods: float, x: Array, recency: Array, age
 # %% ../nbs/30_loyalty/302_repeat_buying.ipynb #4895a444
 def _weights(weight: ArrayLike | None, n: int) -> Array:
     """One weight per row, 1 by default. Raises `DesignError` for weights that are not above or equal 0."""
-    w = np.ones(n) if weight is None else np.asarray(weight, dtype=np.float64)
+    try:
+        w = np.ones(n) if weight is None else np.atleast_1d(np.asarray(weight, dtype=np.float64))
+    except (TypeError, ValueError):
+        w = np.empty(0)
     if len(w) != n or not np.isfinite(w).all() or (w < 0).any() or not w.sum() > 0:
         raise DesignError("weight", f"needs {n} numbers of 0 or more, not all 0", "Give one weight per row, or none.")
     return w
@@ -257,6 +260,8 @@ def rfm(
     faults += [f"`bins` is {bins}, needs 2 or more"] if bins < 2 else []
     if faults:
         raise SettingError("rfm", faults, "Make the table with `buying_summary`, or name its columns.")
+    if cuts is not None:
+        check_columns(cuts, ["measure", "points", "least"], "cuts", "Give the second table of an earlier call.")
     result, rows = {"customer_id": table["customer_id"]}, []
     for name in RFM:
         values = table[names[name]].cast(pl.Float64).fill_null(0.0) * (-1 if name == "recency" else 1)

@@ -83,6 +83,8 @@ def plan_sample(
     Raises `SettingError`. Source: Fleiss, Levin and Paik 2003; design effect 1 + (m - 1) rho, Kish 1965.
     """
     _check_plan(control, difference, n_control, kind, sd, treated_per_control, power, error_rate)
+    if not (cluster_size >= 1 and 0 <= intraclass_correlation <= 1):
+        raise SettingError("plan_sample", f"cluster_size is {cluster_size:g} and intraclass_correlation {intraclass_correlation:g}", "Type cluster_size=2, intraclass_correlation=0.1, or leave both out.")
     design = 1 + (cluster_size - 1) * intraclass_correlation
 
     def seen(gap: float, n: float) -> float:

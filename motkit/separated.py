@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from .errors import SourceError
-from .raw import OPENERS, RawTable, TempFolder, hold_folder, read_chunks
+from .raw import OPENERS, RawTable, TempFolder, hold_folder, long_fields, read_chunks
 
 # %% ../nbs/10_record/102_separated.ipynb #163e03f1
 def _find_encoding(start: bytes) -> str:
@@ -66,7 +66,8 @@ def _unique_names(names: Sequence[str]) -> list[str]:
 
 def _split_lines(text: str, separator: str, cut: bool) -> list[list[str]]:
     """The header and up to 1,000 rows; the last row is left out where the text was cut."""
-    lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    with long_fields():
+        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
     return lines[: -1 if cut else None][:1001]
 
 # %% ../nbs/10_record/102_separated.ipynb #c217a88b
@@ -96,6 +97,8 @@ def _read_head(file: Path, encoding: str | None, separator: str | None) -> tuple
     cut = len(start) == 1 << 18
     split = {mark: _split_lines(text, mark, cut) for mark in ([separator] if separator else [",", ";", "\t", "|"])}
     separator, lines = max(split.items(), key=lambda item: len(item[1][0]) if item[1] else 0)
+    if not lines:
+        raise SourceError(str(file), "its first line is longer than a quarter of a megabyte", "A log has a row for each event and a column for what is known of it. Are rows and columns exchanged, or the ends of lines lost?")
     _check_header(file, lines[0])
     names = _unique_names(lines[0])
     rows = [dict(zip(names, line, strict=False)) for line in lines[1:] if line]

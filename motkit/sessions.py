@@ -52,11 +52,11 @@ def split_sessions(
     """Number each customer's events into sessions ended by more than `gap_minutes` of silence.
 
     An event exactly `gap_minutes` after the last stays in its session; channels share sessions.
-    Raises `SchemaError` for a missing or mistyped column, `SettingError` unless `gap_minutes` > 0.
+    Raises `SchemaError` for a missing or mistyped column, `SettingError` unless `gap_minutes` > 0 and below a billion.
     """
     check_table(events, EVENTS, "events")
-    if not gap_minutes > 0:
-        raise SettingError("split_sessions", f"`gap_minutes` is {gap_minutes}, needs a number above 0", "Type `gap_minutes=30`.")
+    if not 0 < gap_minutes < 1e9:
+        raise SettingError("split_sessions", f"`gap_minutes` is {gap_minutes}, needs a number above 0 and below a billion", "Type `gap_minutes=30`.")
     return number_sessions(order_events(events.lazy()), gap_minutes)
 
 # %% ../nbs/10_record/13_sessions.ipynb #5d66ee7a

@@ -52,7 +52,7 @@ def _check_question(
     faults = [] if horizon_days is None or 0 < horizon_days < np.inf else [f"`horizon_days` is {horizon_days}, needs a number above 0"]
     faults += [] if 0 < rules.confidence < 1 else [f"`confidence` is {rules.confidence}, needs a share between 0 and 1"]
     faults += [] if rules.draws >= 1000 else [f"`draws` is {rules.draws}, needs 1,000 or more"]
-    if candidates is not None and not (len(candidates) and np.isfinite(candidates).all() and min(candidates) >= 0):
+    if candidates is not None and not (len(candidates) and np.isfinite(list(candidates)).all() and min(candidates) >= 0):
         faults.append("`candidates` needs one day or more, each 0 or more")
     if faults:
         raise SettingError("find_threshold", faults, "Type e.g. horizon_days=90, candidates=range(3, 31), confidence=0.95.")

@@ -6,8 +6,11 @@
 __all__ = ['WEEKDAYS', 'visit_clock']
 
 # %% ../nbs/30_loyalty/3031_visit_hours.ipynb #9bb1db16
+from zoneinfo import available_timezones
+
 import polars as pl
 
+from .errors import SettingError
 from .schema import SESSIONS, check_table
 
 # %% ../nbs/30_loyalty/3031_visit_hours.ipynb #04663d67
@@ -32,6 +35,8 @@ def visit_clock(
 ) -> pl.DataFrame:  # `weekday` (1 is Monday), `hour` (0 to 23), `visits`, `customers`, `share` of all visits; 168 rows
     """Count visits by weekday and hour of the customer's own clock. Raises `SchemaError`."""
     check_table(sessions, SESSIONS, "sessions", "Make it with `motkit.session_table`.")
+    if time_zone not in available_timezones():
+        raise SettingError("visit_clock", f"time_zone is {time_zone!r}, which is no zone", "Type, for instance, time_zone='Europe/Berlin'.")
     nobody = pl.DataFrame(schema={"customer_id": pl.String, "time_zone": pl.String})
     zones = nobody if customers is None or "time_zone" not in customers.columns else customers.select("customer_id", "time_zone").unique("customer_id", keep="first")
     local = _local(sessions.lazy().collect(), zones, time_zone)

@@ -47,3 +47,15 @@ def test_a_function_that_asks_is_the_one_in_its_module_and_can_be_sent_to_anothe
     assert motkit.split_sessions is motkit.sessions.split_sessions
     assert pickle.loads(pickle.dumps(motkit.split_sessions)) is motkit.split_sessions
     assert list(inspect.signature(motkit.split_sessions).parameters) == ["events", "gap_minutes"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("sessions.gap_minutes", "inf"), ("sessions.gap_minutes", "nan"), ("sessions.gap_minutes", "1e300"), ("onboarding.churn_after_days", "99999"), ("complaints.answer_hours", "1e7")])
+def test_a_span_of_time_that_is_none_or_longer_than_a_century_is_refused(name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=rf"`{name}` = "):
+        motkit.read_settings(None, {name: value})
+
+
+def test_a_gap_without_end_is_refused_before_it_overflows() -> None:
+    for gap in (float("inf"), 1e300):
+        with pytest.raises(SettingError, match="below a billion"):
+            motkit.split_sessions(motkit.simulate_customers(n=50, seed=1).events, gap)

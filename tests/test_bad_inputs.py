@@ -58,6 +58,20 @@ def test_three_thousand_columns_are_read() -> None:
     read_log(frame)
 
 
+def test_a_hundred_thousand_columns_are_refused_at_once(tmp_path: Path) -> None:
+    names = ["customer_id", "timestamp", "event", *(f"x{n}" for n in range(100_000))]
+    (tmp_path / "wide.csv").write_text(",".join(names) + "\n" + ",".join(["a", "2026-01-01", "visit", *["1"] * 100_000]) + "\n")
+    with pytest.raises(SourceError, match="first line is longer"):
+        read_log(tmp_path / "wide.csv")
+    with pytest.raises(SourceError, match="100,003 columns, more than 20,000"):
+        read_log(pl.DataFrame({name: ["1"] for name in names}))
+
+
+def test_a_letter_of_half_a_million_signs_is_read(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(f"customer_id,timestamp,event,text\na,2026-01-01,visit,\"{'long,_' * 80_000}\"\n")
+    assert motkit.read_events(tmp_path / "log.csv", time_zone="UTC").events.select(pl.col("text").str.len_chars()).collect().item() == 480_000
+
+
 def test_a_small_file_that_unpacks_to_much_is_read_in_pieces(tmp_path: Path) -> None:
     line = b"u1,2026-01-01,visit\n"
     (tmp_path / "bomb.csv.gz").write_bytes(gzip.compress(b"customer_id,timestamp,event\n" + line * 400_000, 9))

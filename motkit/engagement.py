@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['US_PER_DAY', 'SIGNALS', 'STICKY_DAYS', 'FULL_MARKS', 'LEVELS', 'DORMANT_HALF_LIVES', 'NEW_DAYS', 'fade', 'as_instant',
-           'engagement_signals', 'score_engagement']
+           'Seen', 'see_log', 'fade_seen', 'engagement_signals', 'score_engagement']
 
 # %% ../nbs/30_loyalty/30_engagement.ipynb #8b183321
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, TypeVar
 
@@ -87,13 +88,37 @@ def _fade_since(us: pl.Expr, as_of_us: int, half_life_days: float) -> pl.Expr:
     return fade(_in_units(as_of_us - us, US_PER_DAY), half_life_days)
 
 
-def _visits(known: pl.LazyFrame, as_of_us: int, half_life_days: float) -> pl.LazyFrame:
-    """Sessions and measured attention of each customer."""
+@dataclass(frozen=True)
+class Seen:
+    """What of a log no half-life changes, so that several can be tried without reading it again."""
+
+    sessions: pl.LazyFrame  # `customer_id, start, engaged_s`
+    kinds: pl.LazyFrame  # `customer_id, event, n, first, last`
+    days: pl.LazyFrame  # `customer_id, day`
+    bought: pl.LazyFrame  # `customer_id, timestamp, value`
+
+    def kept(self) -> "Seen":
+        """The same, computed and held in memory."""
+        return Seen(*(table.lazy() for table in pl.collect_all([self.sessions, self.kinds, self.days, self.bought])))
+
+
+def see_log(known: pl.LazyFrame, purchase: Sequence[str]) -> Seen:
+    """Sessions, kinds of event, days and purchases of each customer."""
     sessions = session_table(known if "session" in known.collect_schema() else split_sessions(known))
+    return Seen(
+        sessions.select("customer_id", "start", "engaged_s"),
+        known.group_by("customer_id", "event").agg(n=pl.len(), first=_US.min(), last=_US.max()),
+        known.select("customer_id", day=_US // US_PER_DAY).unique(),
+        known.filter(pl.col("event").is_in(list(purchase))).select("customer_id", "timestamp", "value"),
+    )
+
+# %% ../nbs/30_loyalty/30_engagement.ipynb #f4c2816f
+def _visits(seen: Seen, as_of_us: int, half_life_days: float) -> pl.LazyFrame:
+    """Sessions and measured attention of each customer."""
     weight = _fade_since(pl.col("start").to_physical(), as_of_us, half_life_days)
     engaged_us = (pl.col("engaged_s") * 1_000_000).round().cast(pl.Int64)
     measured = pl.col("engaged_s").count() > 0
-    return sessions.group_by("customer_id").agg(
+    return seen.sessions.group_by("customer_id").agg(
         visits=pl.len(),
         visits_decayed=_as_float(_exact_sum(weight)),
         engaged_minutes=pl.when(measured).then(_in_units(engaged_us.sum(), 60_000_000)),
@@ -101,10 +126,9 @@ def _visits(known: pl.LazyFrame, as_of_us: int, half_life_days: float) -> pl.Laz
     )
 
 # %% ../nbs/30_loyalty/30_engagement.ipynb #27ca1f3c
-def _kinds(known: pl.LazyFrame, as_of_us: int, half_life_days: float) -> pl.LazyFrame:
+def _kinds(seen: Seen, as_of_us: int, half_life_days: float) -> pl.LazyFrame:
     """Kinds of event of each customer, and when the customer was first and last seen."""
-    kinds = known.group_by("customer_id", "event").agg(n=pl.len(), first=_US.min(), last=_US.max())
-    return kinds.group_by("customer_id").agg(
+    return seen.kinds.group_by("customer_id").agg(
         events=pl.col("n").sum(),
         depth=pl.len(),
         depth_decayed=_as_float(_exact_sum(_fade_since(pl.col("last"), as_of_us, half_life_days))),
@@ -113,11 +137,10 @@ def _kinds(known: pl.LazyFrame, as_of_us: int, half_life_days: float) -> pl.Lazy
     )
 
 
-def _purchases(known: pl.LazyFrame, purchase: Sequence[str], as_of_us: int, half_life_days: float) -> pl.LazyFrame:
+def _purchases(seen: Seen, as_of_us: int, half_life_days: float) -> pl.LazyFrame:
     """Purchases and their value of each customer who has any."""
     weight, value = _fade_since(_US, as_of_us, half_life_days), pl.col("value")
-    bought = known.filter(pl.col("event").is_in(list(purchase)))
-    return bought.group_by("customer_id").agg(
+    return seen.bought.group_by("customer_id").agg(
         purchases=pl.len(),
         purchases_decayed=_as_float(_exact_sum(weight)),
         value=_as_float(_exact_sum(value)),
@@ -128,16 +151,27 @@ def _purchases(known: pl.LazyFrame, purchase: Sequence[str], as_of_us: int, half
 STICKY_DAYS = 28
 
 
-def _active_days(known: pl.LazyFrame, as_of_us: int, half_life_days: float) -> pl.LazyFrame:
+def _active_days(seen: Seen, as_of_us: int, half_life_days: float) -> pl.LazyFrame:
     """Days with an event of each customer, and their share of the last four weeks."""
-    day = _US // US_PER_DAY
     today = as_of_us // US_PER_DAY
-    days = known.select("customer_id", day=day).unique()
-    return days.group_by("customer_id").agg(
+    return seen.days.group_by("customer_id").agg(
         active_days=pl.len(),
         active_days_decayed=_as_float(_exact_sum(_fade_since(pl.col("day") * US_PER_DAY, as_of_us, half_life_days))),
         active_share_28d=(pl.col("day") > today - STICKY_DAYS).sum() * (1 / STICKY_DAYS),
     )
+
+# %% ../nbs/30_loyalty/30_engagement.ipynb #03bec6a9
+def fade_seen(seen: Seen, as_of_us: int, half_life_days: float) -> pl.DataFrame:
+    """What was seen of each customer, counted and faded; as `engagement_signals`."""
+    signals = _kinds(seen, as_of_us, half_life_days)
+    for part in (_visits, _active_days):
+        signals = signals.join(part(seen, as_of_us, half_life_days), on="customer_id")
+    filled = pl.col("purchases", "purchases_decayed", "value", "value_decayed").fill_null(0)
+    signals = signals.join(_purchases(seen, as_of_us, half_life_days), on="customer_id", how="left").with_columns(filled)
+    decayed = [f"{signal}_decayed" for signal in SIGNALS]
+    order = ["customer_id", *SIGNALS, "events", *decayed, "active_share_28d", "recency_days", "tenure_days"]
+    counts = [pl.col(name).cast(pl.Int64) for name in ("visits", "depth", "purchases", "active_days", "events")]
+    return signals.select(order).with_columns(counts).sort("customer_id").collect()
 
 # %% ../nbs/30_loyalty/30_engagement.ipynb #3b8af090
 def engagement_signals(
@@ -156,16 +190,7 @@ def engagement_signals(
     as_of_us = _microseconds(as_instant(as_of))
     known = _known_at(events.lazy(), as_of_us)
     names = (purchase,) if isinstance(purchase, str) else tuple(purchase)
-    signals = _kinds(known, as_of_us, half_life_days)
-    for part in (_visits, _active_days):
-        signals = signals.join(part(known, as_of_us, half_life_days), on="customer_id")
-    purchases = _purchases(known, names, as_of_us, half_life_days)
-    filled = pl.col("purchases", "purchases_decayed", "value", "value_decayed").fill_null(0)
-    signals = signals.join(purchases, on="customer_id", how="left").with_columns(filled)
-    decayed = [f"{signal}_decayed" for signal in SIGNALS]
-    order = ["customer_id", *SIGNALS, "events", *decayed, "active_share_28d", "recency_days", "tenure_days"]
-    counts = [pl.col(name).cast(pl.Int64) for name in ("visits", "depth", "purchases", "active_days", "events")]
-    return signals.select(order).with_columns(counts).sort("customer_id").collect()
+    return fade_seen(see_log(known, names), as_of_us, half_life_days)
 
 # %% ../nbs/30_loyalty/30_engagement.ipynb #4bcf18ce
 FULL_MARKS: dict[str, float] = {"visits": 3.0, "engaged_minutes": 30.0, "depth": 5.0}  # a week; `depth`: fresh kinds

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from .curves import Array
-from .engagement import NEW_DAYS, _as_float, _exact_sum, _fade_since, _microseconds, engagement_signals
+from .engagement import NEW_DAYS, _as_float, _exact_sum, _fade_since, _known_at, _microseconds, Seen, fade_seen, see_log
 from .errors import ConvergenceWarning, DesignError
 
 # %% ../nbs/30_loyalty/3001_engagement_landmarks.ipynb #921a9142
@@ -60,10 +60,16 @@ def _up_to(events: pl.LazyFrame, at: datetime) -> pl.LazyFrame:
     return known.filter(pl.col("ingested_at") <= at) if "ingested_at" in events.collect_schema() else known
 
 
-def _features_at(events: pl.LazyFrame, at: datetime, plan: _Plan, half_life_days: float) -> pl.DataFrame:
+def _see(events: pl.LazyFrame, at: datetime, plan: _Plan) -> Seen:
+    """What no half-life changes of what was known at an instant."""
+    purchase = (plan.purchase,) if isinstance(plan.purchase, str) else tuple(plan.purchase)
+    return see_log(_known_at(_up_to(events, at), _microseconds(at)), purchase)
+
+
+def _features_at(events: pl.LazyFrame, at: datetime, plan: _Plan, half_life_days: float, seen: Seen | None = None) -> pl.DataFrame:
     """One row per customer: `customer_id, _recency, _tenure` and the features, all known at `at`."""
     known, at_us = _up_to(events, at), _microseconds(at)
-    table = engagement_signals(known, at, half_life_days, plan.purchase)
+    table = fade_seen(seen or _see(events, at, plan), at_us, half_life_days)
     aside = table.select("customer_id", _recency="recency_days", _tenure="tenure_days")
     if plan.features is not None:
         own = plan.features(known, at)
@@ -79,9 +85,9 @@ def _features_at(events: pl.LazyFrame, at: datetime, plan: _Plan, half_life_days
     return pl.concat([aside, wanted.select(pl.all().sign() * pl.all().abs().log1p())], how="horizontal")
 
 # %% ../nbs/30_loyalty/3001_engagement_landmarks.ipynb #a90d50ea
-def _snapshot(events: pl.LazyFrame, at: datetime, plan: _Plan, half_life_days: float, known: bool = False) -> pl.DataFrame:
+def _snapshot(events: pl.LazyFrame, at: datetime, plan: _Plan, half_life_days: float, known: bool = False, seen: Seen | None = None) -> pl.DataFrame:
     """Features at `at`, and `_y`: whether the outcome came in the window after it (`known=True` leaves it out)."""
-    table = _features_at(events, at, plan, half_life_days)
+    table = _features_at(events, at, plan, half_life_days, seen)
     outcomes = events.filter(pl.col("event").is_in(list(plan.outcome)))
     ended = [*plan.gone, *(plan.outcome if plan.loss else ())]
     if ended:
@@ -93,6 +99,12 @@ def _snapshot(events: pl.LazyFrame, at: datetime, plan: _Plan, half_life_days: f
     window = pl.col("timestamp").is_between(begin, begin + timedelta(days=plan.horizon_days), closed="right")
     found = outcomes.filter(window).select("customer_id", _y=pl.lit(1.0)).unique().collect()
     return table.join(found, on="customer_id", how="left", maintain_order="left").with_columns(pl.col("_y").fill_null(0.0), _at=at)
+
+# %% ../nbs/30_loyalty/3001_engagement_landmarks.ipynb #666c4afa
+def _snapshots(events: pl.LazyFrame, at: datetime, plan: _Plan, half_lives: Sequence[float]) -> list[pl.DataFrame]:
+    """The snapshots of one landmark with several half-lives; the log is read once for all."""
+    seen = _see(events, at, plan).kept()
+    return [_snapshot(events, at, plan, half_life, seen=seen) for half_life in half_lives]
 
 # %% ../nbs/30_loyalty/3001_engagement_landmarks.ipynb #c5257e19
 def _span_days(plan: _Plan) -> float:

@@ -28,6 +28,7 @@ from motkit.engagement_landmarks import (
     _Logit,
     _Plan,
     _snapshot,
+    _snapshots,
     _up_to,
 )
 from .score_plots import plot_calibration
@@ -195,10 +196,10 @@ def _choose_half_life(
     events: pl.LazyFrame, landmarks: Sequence[datetime], plan: _Plan, half_lives: Sequence[float]
 ) -> tuple[float, pl.DataFrame]:
     """The half-life whose model of the earlier landmarks has the least log loss on the last one given here."""
-    rows = []
-    for half_life in half_lives if len(landmarks) > 1 and len(half_lives) > 1 and plan.features is None else ():
-        logit = _fit(pl.concat(_snapshot(events, at, plan, half_life) for at in landmarks[:-1]))
-        table = _snapshot(events, landmarks[-1], plan, half_life)
+    rows, choice = [], len(landmarks) > 1 and len(half_lives) > 1 and plan.features is None
+    tables = [_snapshots(events, at, plan, half_lives) for at in landmarks] if choice else []
+    for half_life, (*early, table) in zip(half_lives, zip(*tables, strict=True), strict=choice):
+        logit = _fit(pl.concat(early))
         line, y = logit.line(table), table["_y"].to_numpy()
         rows.append((half_life, float((np.logaddexp(0, line) - y * line).mean())))
     tried = pl.DataFrame(rows, schema={"half_life_days": pl.Float64, "log_loss": pl.Float64}, orient="row")

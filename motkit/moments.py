@@ -320,7 +320,7 @@ def _tied(events: Rows, candidate: Candidate, row: Mapping[str, Any], followed: 
         again = find_moments(rest, as_of=followed.as_of, candidates=[alone], silence_days=followed.silence_days, starts=starts, **asked).table
     except (DesignError, LeakageError):
         return "leaving is silence, which it ends itself: without it no visit is left that could be the last"
-    other = again.row(0, named=True)
+    other = again.row(0, named=True) if again.height else {"verdict": None, "hazard_ratio": None}
     if other["verdict"] == row["verdict"]:
         return ""
     ratio = "it cannot be judged" if other["hazard_ratio"] is None else f"the ratio is {other['hazard_ratio']:.2f} ({other['ci_low']:.2f} to {other['ci_high']:.2f})"

@@ -14,7 +14,7 @@ import polars as pl
 
 from .changed_study import ChangedStudy, bench_of, what_if
 from .decision_stages import try_caps
-from .decision_views import list_caps
+from .decision_views import list_caps, say_pressure
 from .errors import SettingError
 from .patterns import pattern_shares, read_pattern, say_pattern
 from .paths import Within
@@ -140,7 +140,7 @@ def _say_policy(cap: str, without: Sequence[str], table: pl.DataFrame) -> str:
     off = f", and without {', '.join(say_name(rule) for rule in without)}" if without else ""
     return (
         f"With {say_name(cap)} at {then['max']}{off}, {say_many(then['reach'], 'customer')} would be reached instead of {say_count(now['reach'])}, for a promised value of "
-        f"{say_count(then['value'])} instead of {say_count(now['value'])}, and {then['pressure']:.2f} contacts a customer instead of {now['pressure']:.2f}."
+        f"{say_count(then['value'])} instead of {say_count(now['value'])}, {say_pressure(then['pressure'], now['pressure'])}."
     )
 
 

@@ -21,8 +21,10 @@ from motkit.showing import (
     join_sentences,
     min_cell_of,
     read_study_table,
+    round_followed,
     say_count,
     say_days,
+    say_followed,
     say_hidden,
     say_interval,
     say_many,
@@ -221,11 +223,12 @@ def _curve_view(study: StudyTables, question: _Question, segments: Sequence[str]
         f"Bands are the {interval_name(study)}.",
         question.method,
         _gone_words(study),
-        f"Curves end where fewer than {small} customers are still followed." if small > 1 else "",
+        say_followed(small),
         f"{say_many(left, 'more segment')} can be chosen." if left and not segments else "",
         _hidden_segments(all_segments, small),
     )
-    return View(question.name, question.title, sentence, curve, footing, brief=_on_days(curve))
+    table = round_followed(curve, small)
+    return View(question.name, question.title, sentence, table, footing, brief=_on_days(table))
 
 # %% ../nbs/70_show/701_curve_views.ipynb #2f4612a4
 def onboarding_by_day(

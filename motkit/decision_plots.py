@@ -78,7 +78,7 @@ def plot_cap_choices(
     view: View,  # of `motkit.decision_views.cap_choices`
     height: int = HEIGHT_PX,  # of the picture in pixels
 ) -> Any:  # a HoloViews overlay
-    """Draw value by the maximum of the cap, with the contacts a customer beside each point; the present maximum is filled."""
+    """Draw value by the maximum of the cap, with the contacts a customer below each maximum; the present maximum is filled."""
     if view.empty or not view.table.height:
         return draw_nothing(view, height)
     plot, known = load_hvplot(), view.table.sort("max")
@@ -89,11 +89,9 @@ def plot_cap_choices(
             points = plot(rows).scatter("max", "value", color=PALETTE[0], size=110, hover_cols=["reach", "pressure"])
             layers.append(points.opts(fill_alpha=alpha, line_width=2, hover_tooltips=tips))
     high = max(span_of(known, "value")[1], 1e-9)
-    texts = known.with_columns(text=pl.format("{} each", pl.col("pressure").fill_null(0.0).round(2)))
-    layers.append(plot(texts).labels("max", "value", text="text", text_color=NEUTRAL, text_font_size="11px").opts(text_baseline="top", yoffset=-high * 0.06))
-    ticks = [(int(most), str(most)) for most in known["max"]]
+    ticks = [(int(most), f"{most}\n{pressure or 0:.2f} each") for most, pressure in known.select("max", "pressure").rows()]
     span = (known["max"][0] - 0.5, known["max"][-1] + 0.5)
-    return finish_picture(overlay(layers), height, "maximum of the cap", "value of the assignment", ylim=(-high * 0.2, high * 1.12), xlim=span, xticks=ticks)
+    return finish_picture(overlay(layers), height, "maximum of the cap, and contacts a customer", "value of the assignment", ylim=(0, high * 1.12), xlim=span, xticks=ticks)
 
 # %% ../nbs/70_show/725_decision_plots.ipynb #ba01499d
 def plot_scores_in_replay(

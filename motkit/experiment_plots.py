@@ -112,7 +112,7 @@ def plot_response_by_score(
     plot = load_hvplot()
     tips = [("group", "@group"), ("seen", "@observed{0.0%}"), ("interval", "@ci_low{0.0%} to @ci_high{0.0%}"), ("foretold", "@predicted{0.0%}"), ("customers", "@n{0,0}")]
     bars = hv.Segments(known.select("group", "ci_low", group2="group", ci_high="ci_high").rows(), kdims=["group", "low", "group2", "high"])
-    bars = bars.opts(color=PALETTE[0], line_width=4, line_alpha=0.35)
+    bars = bars.opts(color=PALETTE[0], line_width=4, line_alpha=0.6)
     dots = plot(known).scatter("group", "observed", color=PALETTE[0], size=60, hover_cols="all", label="seen").opts(hover_tooltips=tips)
     line = plot(known).line("group", "predicted", color=PALETTE[1], line_width=2, line_dash="dashed", hover=False, label="foretold")
     low, high = min(span_of(known, "ci_low")[0], 0.0), max(span_of(known, "ci_high")[1], 0.0)

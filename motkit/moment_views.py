@@ -21,9 +21,11 @@ from motkit.showing import (
     join_sentences,
     min_cell_of,
     read_study_table,
+    round_followed,
     say_count,
     say_day,
     say_days,
+    say_followed,
     say_interval,
     say_many,
     say_name,
@@ -203,8 +205,8 @@ def moment_course(
     sentence = f"{say_name(name).capitalize()}: within {say_days(float(str(last)))} after day {row['landmark_day']}, {' and '.join(parts)} {_words(study)[1]} ({interval_name(study)} in brackets)."
     sentence = join_sentences(sentence, _one_day(on_day, row))
     n = ", ".join(f"{arm} it {say_count(count)}" for arm, count in table.group_by("arm", maintain_order=True).agg(pl.col("at_risk").first()).rows())
-    footing = join_sentences(f"n = {n}, for the same mix of recent activity; as of {as_of_day(study)}.", f"Bands are the {interval_name(study)}; curves end where fewer than {small} are followed.", NOT_CAUSE)
-    return View("moment_course", title, sentence, table, footing, brief=on_day)
+    footing = join_sentences(f"n = {n}, for the same mix of recent activity; as of {as_of_day(study)}.", f"Bands are the {interval_name(study)}.", say_followed(small), NOT_CAUSE)
+    return View("moment_course", title, sentence, round_followed(table, small), footing, brief=round_followed(on_day, small))
 
 # %% ../nbs/70_show/713_moment_views.ipynb #d1e50a01
 def _one_day(shares: pl.DataFrame, row: Mapping[str, Any]) -> str:

@@ -14,7 +14,6 @@ ONBOARDING_PAGE = PagePlan(
     "onboarding",
     "Onboarding",
     "Until which day should a customer be onboarded, and who is late?",
-    needs=("threshold",),
     lead=Look(onboarding_views.onboarding_figures),
     looks=(
         Look(onboarding_views.threshold_days, onboarding_plots.plot_threshold_days, width=6),

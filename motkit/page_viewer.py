@@ -200,7 +200,9 @@ class PageViewer(pn.viewable.Viewer):
         lead = self.visit.shelf.take(self.plan.lead, self.visit.picked).view if self.plan.lead else None
         self.head.object = lead_html(self.plan, lead)
         for look in self.plan.looks:
-            self.sections[look.name].put(self.visit.shelf.take(look, self.visit.picked))
+            shown, section = self.visit.shelf.take(look, self.visit.picked), self.sections[look.name]
+            section.put(shown)
+            section.visible = not (lead and lead.empty and shown.view.empty == lead.empty)  # what the head says is not said again
 
     def _lay_out(self) -> Any:
         more = [self.plan.extra(self.visit)] if self.plan.extra else []

@@ -21,6 +21,7 @@ from motkit.showing import (
     interval_name,
     join_sentences,
     min_cell_of,
+    round_followed,
     say_count,
     say_hidden,
     say_interval,
@@ -170,11 +171,11 @@ def time_to_the_end(
     if known.height < 2:
         return _none(name, title, curve, "This study has no funnel of two steps or more with enough customers.")
     table = known.select(pl.lit("all").alias("segment"), "time", "at_risk", incidence=1 - pl.col("survival"), low=1 - pl.col("ci_high"), high=1 - pl.col("ci_low"))
-    table = table.rename({"low": "ci_low", "high": "ci_high"})
+    table = round_followed(table.rename({"low": "ci_low", "high": "ci_high"}), small)
     day = min(30.0, float(table["time"][-1]))
     row = table.filter(pl.col("time") <= day).row(-1, named=True)
     sentence = f"{say_interval(row['incidence'], row['ci_low'], row['ci_high'])} have made the last step within {day:.0f} days of the first."
-    footing = f"n = {say_count(table['at_risk'][0])} customers; by Kaplan and Meier, so that who started lately counts for as long as they were followed. Bands are the {interval_name(study)}."
+    footing = f"n = {say_count(known['at_risk'][0])} customers; by Kaplan and Meier, so that who started lately counts for as long as they were followed. Bands are the {interval_name(study)}."
     return View(name, title, sentence, table, footing, brief=pl.concat([table.filter(pl.col("time") <= d).tail(1) for d in (1, 7, 30, 90)]).unique(maintain_order=True))
 
 # %% ../nbs/70_show/7122_path_views.ipynb #a007a81e

@@ -303,7 +303,7 @@ def choose_groups(
     fits = {k: search.fit(k, MIXTURE) for k in range(1, most + 1)}
     best = min(fits, key=lambda k: fits[k].icl)
     if best == 1:
-        told = "Customers do not fall apart into kinds: one group describes them best (ICL). There are no personas in these columns."
+        told = "Customers do not fall apart into kinds: one group describes them best (by ICL, a penalised likelihood). There are no personas in these columns."
         return Choice(fits[1], None, _tried_table(search), told, False)
     methods = [MIXTURE, AXES] if method == MIXTURE else [method]
     for name in methods:
@@ -315,7 +315,7 @@ def choose_groups(
 # %% ../nbs/30_loyalty/335_persona_stability.ipynb #0c09437c
 def _say_passed(groups: Groups, best: int, fallback: bool) -> str:
     k = groups.mixture.k
-    how = f"{k} personas pass the gate; ICL alone would take {best}." if k < best else f"{k} personas pass the gate, as many as ICL takes."
+    how = f"{k} personas pass the gate; the fit alone (by ICL, a penalised likelihood) would take {best}." if k < best else f"{k} personas pass the gate, as many as the fit alone takes (by ICL, a penalised likelihood)."
     return ("The mixture does not hold still with any number, so groups on mixed axes are shown. " if fallback else "") + how
 
 

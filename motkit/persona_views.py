@@ -142,7 +142,7 @@ def persona_number(
     if not tried.height or "overlap" not in tried.columns:
         return View("persona_number", "Why so many", "", pl.DataFrame(schema={"k": pl.Int64}), "", "The number of personas was given, not chosen." if tried.height else _verdict(study))
     table = tried.select("k", "method", "icl", "overlap", "verdict").with_columns(method=pl.col("method").replace({"famd_kmeans": "groups on mixed axes"}))
-    why = "ICL weighs fit against the number of parameters and unsure customers, lower is better; it falls on and on in real data, so the largest number that passes the gate is taken."
+    why = "ICL (integrated completed likelihood) weighs how well the groups fit against how many numbers describe them and how many customers lie between two; lower is better. It falls on and on in real data, so the largest number of personas that passes the gate is taken."
     return View("persona_number", "Why so many", _verdict(study), table, join_sentences(_rests_on(study), why), brief=table.filter(pl.col("verdict") != "").select("k", "method", "verdict"))
 
 # %% ../nbs/70_show/711_persona_views.ipynb #9f7e9b5f

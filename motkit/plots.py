@@ -210,7 +210,7 @@ def dots_with_spans(
     spans = hv.Segments(rows.select("ci_low", "name", "ci_high", name2="name").rows(), kdims=["from", "name", "to", "name2"])
     dots = plot(rows).scatter(value, "name", color=PALETTE[0], size=90, hover_cols="all").opts(hover_tooltips=tips)
     order = hv.Scatter([(rows[value][0], name) for name in rows["name"].reverse()], value, "name").opts(alpha=0)  # fixes the order of the names
-    return [order, spans.opts(color=PALETTE[0], line_width=4, line_alpha=0.35), dots]
+    return [order, spans.opts(color=PALETTE[0], line_width=4, line_alpha=0.6), dots]
 
 # %% ../nbs/70_show/72_plots.ipynb #7141e8b1
 def _week_lines(weekly: pl.DataFrame, names: Sequence[str], colours: Mapping[str, str]) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:

@@ -136,7 +136,7 @@ def plot_changes_flagged(
     rows = view.table.with_columns(name=names, colour=pl.when(pl.col("direction") == "up").then(pl.lit(PALETTE[1])).otherwise(pl.lit(PALETTE[0])))
     order = rows.sort("at", descending=True)["name"].unique(maintain_order=True).to_list()
     bars = hv.Segments(rows.select("since", "name", "until", "colour", name2="name").select("since", "name", "until", "name2", "colour").rows(), kdims=["from", "name", "to", "name2"], vdims=["colour"])
-    bars = bars.opts(color="colour", line_width=9, line_alpha=0.35)
+    bars = bars.opts(color="colour", line_width=9, line_alpha=0.55)
     tips = [("chart", "@chart"), ("change", "@change"), ("most likely since", "@since{%F}"), ("flagged on", "@at{%F}"), ("last seen", "@until{%F}"), ("drivers", "@drivers")]
     formatters = dict.fromkeys(("@since", "@at", "@until"), "datetime")
     dots = plot(rows).scatter("at", "name", color="colour", size=90, hover_cols=["chart", "change", "since", "until", "drivers"]).opts(hover_tooltips=tips, hover_formatters=formatters)

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STUDY_TABLES', 'StudyTables', 'say_count', 'say_share', 'say_days', 'say_many', 'say_day', 'say_interval',
-           'join_sentences', 'say_name', 'say_segment', 'say_names', 'label_names', 'table_html', 'cards_html', 'View',
-           'read_study_table', 'setting_of', 'min_cell_of', 'interval_name', 'hide_small_groups', 'say_hidden',
-           'as_of_day', 'choose_names']
+           'join_sentences', 'say_where', 'say_name', 'say_segment', 'say_names', 'label_names', 'table_html',
+           'cards_html', 'View', 'read_study_table', 'setting_of', 'min_cell_of', 'interval_name', 'hide_small_groups',
+           'say_hidden', 'as_of_day', 'round_followed', 'say_followed', 'choose_names']
 
 # %% ../nbs/70_show/70_showing.ipynb #92c78e97
 from collections.abc import Callable, Mapping, Sequence
@@ -81,9 +81,23 @@ def join_sentences(*sentences: str) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 # %% ../nbs/70_show/70_showing.ipynb #7d588eff
+_WHERE = {
+    "web": "on the web", "website": "on the website", "app": "in the app", "mobile app": "in the app", "email": "by e-mail", "e-mail": "by e-mail", "mail": "by mail",
+    "sms": "by text message", "push": "by push message", "store": "in the store", "shop": "in the shop", "branch": "at the branch", "chat": "in the chat",
+    "call centre": "in the call centre", "call center": "in the call center", "phone": "by phone", "letter": "by letter", "post": "by post",
+}  # fmt: skip
+
+
+def say_where(channel: str) -> str:
+    """A channel as the place of an act: 'on the web', 'in the app', 'by e-mail'; 'in NAME' for one that has no phrase of its own."""
+    words = " ".join(channel.replace("_", " ").split())
+    return _WHERE.get(words.lower(), f"in {words}")
+
+
 def say_name(name: str) -> str:
-    """The name of a channel, an event or a segment in words."""
-    return " ".join(name.replace("_", " ").split())
+    """The name of a channel, an event or a segment in words; a moment in a channel says where."""
+    words, split, channel = " ".join(name.replace("_", " ").split()).rpartition(", in ")
+    return f"{words}, {say_where(channel)}" if split else channel
 
 
 def say_segment(name: str) -> str:
@@ -121,7 +135,7 @@ _HEADINGS = {
     "low": "score from",
     "high": "score below",
     "time": "day",
-    "at_risk": "still followed (n)",
+    "at_risk": "still followed (at least)",
     "incidence": "onboarded",
     "survival": "still customers",
     "ci_low": "interval from",
@@ -367,6 +381,19 @@ def say_hidden(table: pl.DataFrame, min_cell: int, noun: str = "group") -> str:
 def as_of_day(study: StudyTables) -> str:
     """The day up to which the study looks."""
     return str(study.manifest.get("as_of", "–"))[:10]
+
+# %% ../nbs/70_show/70_showing.ipynb #c9e05b52
+def round_followed(
+    curve: pl.DataFrame,  # any table with `at_risk`
+    min_cell: int,  # the smallest group that may be shown; 1 changes nothing
+) -> pl.DataFrame:  # the same rows
+    """Round how many are still followed down to a whole multiple of `min_cell`: no two of such numbers differ by a count of few."""
+    return curve.with_columns((pl.col("at_risk") / min_cell).floor() * min_cell)
+
+
+def say_followed(min_cell: int, doing: str = "followed") -> str:
+    """Where curves end and in what steps they count, as a sentence; '' where nothing is hidden."""
+    return f"Curves end where fewer than {min_cell} customers are still {doing}; how many are is rounded down to a multiple of {min_cell}." if min_cell > 1 else ""
 
 # %% ../nbs/70_show/70_showing.ipynb #720285d0
 _MOST = 6  # lines that can be told apart in one picture

@@ -38,6 +38,7 @@ from motkit.showing import (
     say_names,
     say_segment,
     say_share,
+    say_where,
     setting_of,
     table_html,
 )
@@ -97,7 +98,7 @@ def _weekly_sentence(table: pl.DataFrame) -> str:
         text += f", {say_share(abs(change))} {'more' if change > 0 else 'less'} than in the week before" if change else ", as often as in the week before"
     parts = table.filter((pl.col("week") == last) & (pl.col("hidden") == "")).sort("sessions", descending=True)
     if not partly and parts.height > 1 and sessions:
-        text += f"; {say_share(parts['sessions'][0] / sessions)} of the visits began in {say_name(parts['channel'][0])}"
+        text += f"; {say_share(parts['sessions'][0] / sessions)} of the visits began {say_where(parts['channel'][0])}"
     return text + "."
 
 # %% ../nbs/70_show/71_views.ipynb #2bedb4e9

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from .numbers import as_number
-from .showing import StudyTables, View, as_of_day, interval_name, join_sentences, min_cell_of, say_count, say_interval, say_many, say_name
+from .showing import StudyTables, View, as_of_day, interval_name, join_sentences, min_cell_of, round_followed, say_count, say_followed, say_interval, say_many, say_name
 
 # %% ../nbs/70_show/7131_wait_views.ipynb #b8e1ca66
 _NONE = "The study does not hold how long moments take. Run it anew with this version: motkit run."
@@ -122,6 +122,6 @@ def moment_timing(
     curves = study.table("moment_wait_curves").filter(pl.col("moment") == own, pl.col("since").is_in(rows["since"].to_list()), pl.col("at_risk") >= small)
     table = curves.select("since", "days", "share", "ci_low", "ci_high", "at_risk").sort(pl.col("since") != "the start", "since", "days")
     sentence = f"{say_name(own).capitalize()}: {'; '.join(_within(row) for row in rows.iter_rows(named=True))}."
-    footing = join_sentences(_rests_on(study, rows), f"Bands are the {interval_name(study)}; curves end where fewer than {small} are still watched.")
+    footing = join_sentences(_rests_on(study, rows), f"Bands are the {interval_name(study)}.", say_followed(small, "watched"))
     brief = pl.DataFrame([{"counted from": _say_since(row["since"]), "n": row["n"], "had it": row["came"], "left before": row["left"], "half by": _say_time(row["half_days"])} for row in rows.iter_rows(named=True)])
-    return View(name, title, sentence, table, footing, brief=brief)
+    return View(name, title, sentence, round_followed(table, small), footing, brief=brief)

@@ -2,10 +2,12 @@
 
 import base64
 import io
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,7 +17,8 @@ from motkit.page_parts import Look, PagePlan, code_of, look_at, options_of, page
 from motkit.page_shelf import Shelf, Shown, show_look
 from motkit.page_viewer import Visit
 from motkit.sections import Section, write_file
-from motkit.study import Study, run_demo
+from motkit.showing import View
+from motkit.study import Study
 
 SMALL = 11
 LOOKS = [(plan, look) for plan in PAGES for look in (*((plan.lead,) if plan.lead else ()), *plan.looks)]
@@ -23,10 +26,20 @@ OF_PAGES = pytest.mark.parametrize(("plan", "look"), LOOKS, ids=[f"{plan.name}-{
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+def study(small_demo: Study) -> Study:
     """The demo study, small, with the tables of all pages."""
-    folder = tmp_path_factory.mktemp("every") / "demo-study"
-    return run_demo(folder, customers=700, progress=False)
+    return small_demo
+
+
+_SEEN: dict[tuple[Look, str], View] = {}
+
+
+def see(look: Look, study: Study, picked: Mapping[str, Any] = {}) -> View:
+    """A view for what was picked; made once for all tests of this file."""
+    key = (look, json.dumps(picked, default=str))
+    if key not in _SEEN:
+        _SEEN[key] = look_at(look, study, picked)
+    return _SEEN[key]
 
 
 def picks(look: Look, study: Study) -> Iterator[dict]:
@@ -56,7 +69,7 @@ def heard(look: Look, study: Study, role: str, *wants: dict) -> tuple[Shown, lis
 
 @OF_PAGES
 def test_each_view_gives_its_table_and_code_that_makes_it_again(plan: PagePlan, look: Look, study: Study, monkeypatch) -> None:
-    view = look_at(look, study)
+    view = see(look, study)
     if view.empty:
         assert len(view.empty) > 20
         return
@@ -75,7 +88,7 @@ def test_each_view_gives_its_table_and_code_that_makes_it_again(plan: PagePlan, 
 
 @OF_PAGES
 def test_each_view_says_something_then_what_it_rests_on(plan: PagePlan, look: Look, study: Study) -> None:
-    view = look_at(look, study)
+    view = see(look, study)
     if view.empty:
         return
     assert re.match(r"[“A-Z0-9].*[.?!]$", view.sentence, re.S), view.sentence
@@ -101,7 +114,7 @@ def test_no_choice_breaks_a_view_names_a_customer_or_shows_what_another_hides(pl
     """No group of few customers is shown for any choice, and none that one choice hides is shown by another, so no difference of two gives it away."""
     known: dict[tuple, set] = {}
     for picked in picks(look, study):
-        table = look_at(look, study, picked).table
+        table = see(look, study, picked).table
         assert "customer_id" not in table.columns
         for column in set(COUNTS) & set(table.columns):
             if table.schema[column].is_numeric():
@@ -112,6 +125,59 @@ def test_no_choice_breaks_a_view_names_a_customer_or_shows_what_another_hides(pl
                 known.setdefault(cell, set()).add(value)
     told = {cell: values for cell, values in known.items() if len(values) > 1}
     assert not told
+
+
+FOLLOWED = "at_risk"
+GROUPS = ("segment", "arm", "since", "persona", "channel")
+
+
+def of_few(number: float | None) -> bool:
+    """Whether a number of customers is one that must not be had."""
+    return number is not None and 0 < round(number) < SMALL
+
+
+def steps_of_curves(table: pl.DataFrame) -> Iterator[tuple[str, float]]:
+    """How many fewer are followed from one row of a curve to the next."""
+    groups, days = [name for name in GROUPS if name in table.columns], [name for name in ("time", "days_since", "days") if name in table.columns]
+    if FOLLOWED in table.columns and days:
+        for key, part in table.sort(days[0]).partition_by(groups, as_dict=True).items() if groups else {(): table.sort(days[0])}.items():
+            yield from ((f"{key}", before - after) for before, after in pairwise(part[FOLLOWED].to_list()))
+
+
+def rest_of_totals(table: pl.DataFrame, count: str) -> Iterator[tuple[str, float]]:
+    """Everybody less all shown segments of one column, on each day or week that everybody is shown."""
+    days = next((name for name in ("time", "week", "days_since", "days") if name in table.columns), None)
+    everybody, parts = table.filter(pl.col("segment") == "all"), table.filter(pl.col("segment") != "all").drop_nulls(count)
+    for _, column in parts.with_columns(_set=pl.col("segment").str.extract("^(.*?): ").fill_null("")).partition_by("_set", as_dict=True).items():
+        for row in everybody.drop_nulls(count).iter_rows(named=True):
+            then = column.filter(pl.col(days) <= row[days]).group_by("segment").last() if days == "time" else column.filter(pl.col(days) == row[days]) if days else column
+            if then.height:
+                yield f"{row.get(days or '')}", row[count] - then[count].sum()
+
+
+def subtracted(table: pl.DataFrame) -> list[tuple[str, float]]:
+    """Every number of few customers that comes of subtracting one shown number of a table from another."""
+    found = [*steps_of_curves(table)]
+    if "segment" in table.columns:
+        found += [one for count in (FOLLOWED, *COUNTS) if count in table.columns and table.schema[count].is_numeric() for one in rest_of_totals(table, count)]
+    return [one for one in found if of_few(one[1])]
+
+
+@OF_PAGES
+def test_no_subtraction_within_a_view_or_of_two_choices_gives_a_number_of_few(plan: PagePlan, look: Look, study: Study) -> None:
+    """For each choice, and for the tables of each pair of choices put together: totals less their parts, and what is followed from day to day."""
+    tables = [table for picked in picks(look, study) if (table := see(look, study, picked).table).height]
+    for table in tables:
+        assert subtracted(table) == []
+    alike = [table for table in tables if table.columns == tables[0].columns]
+    if tables and "segment" in tables[0].columns:
+        assert subtracted(pl.concat(alike, how="vertical_relaxed").unique(maintain_order=True)) == []
+
+
+def test_what_must_not_be_had_by_subtraction_is_found_where_it_can_be() -> None:
+    curve = pl.DataFrame({"segment": ["all", "all", "a", "b"], "time": [0.0, 5.0, 0.0, 0.0], "at_risk": [100.0, 97.0, 55.0, 40.0]})
+    assert sorted(number for _, number in subtracted(curve)) == [2.0, 3.0, 5.0]
+    assert subtracted(curve.with_columns(pl.col("at_risk") // 50 * 50)) == []
 
 
 def test_the_whole_page_of_sums_carries_no_customer(study: Study) -> None:

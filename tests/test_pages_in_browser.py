@@ -12,7 +12,7 @@ from served_study import save_study, serve_study
 
 from motkit import views
 from motkit.access import hash_password
-from motkit.study import run_demo
+from motkit.study import Study
 
 pytestmark = pytest.mark.browser
 DARK = "getComputedStyle(document.body).backgroundColor === 'rgb(18, 18, 18)'"
@@ -20,11 +20,9 @@ PAGES = ("Overview", "Onboarding", "Engagement")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(small_demo: Study) -> Path:
     """The demo study, which has the tables of all pages."""
-    folder = tmp_path_factory.mktemp("served") / "demo-study"
-    run_demo(folder, customers=700, progress=False)
-    return folder
+    return small_demo.path
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,35 @@ function fit(page, dark) {
   }
 }
 
+// What the frame and its lists tell a screen reader wrongly or not at all.
+function amend(root) {
+  for (const bar of root.querySelectorAll('[role="progressbar"]:not([aria-label])')) bar.setAttribute("aria-label", "Work of the server");
+  for (const edge of root.querySelectorAll('div[aria-label="Resize sidebar"]:not([role])')) {
+    edge.setAttribute("role", "separator");
+    edge.setAttribute("aria-orientation", "vertical");
+  }
+  for (const head of root.querySelectorAll("h5")) if (!head.textContent.trim()) head.setAttribute("role", "presentation");
+  for (const name of root.querySelectorAll("header h3")) name.setAttribute("role", "presentation"); // the page's own title is the first heading
+  for (const item of root.querySelectorAll('[role="listbox"] [role="menuitem"], [role="listbox"] [role="option"]')) {
+    if (item.getAttribute("role") !== "option") item.setAttribute("role", "option");
+    const picked = String(item.classList.contains("Mui-selected"));
+    if (item.getAttribute("aria-selected") !== picked) item.setAttribute("aria-selected", picked);
+  }
+}
+
+const watched = new WeakSet();
+
+function amendAll(root = document) {
+  amend(root);
+  if (!watched.has(root)) {
+    watched.add(root);
+    new MutationObserver(() => amendAll(root)).observe(root === document ? document.body : root, { childList: true, subtree: true, attributes: true, attributeFilter: ["class"] });
+  }
+  for (const host of root.querySelectorAll(".bk-panel-models-esm-ReactComponent, .bk-panel-models-layout-Column")) {
+    if (host.shadowRoot && !watched.has(host.shadowRoot)) amendAll(host.shadowRoot);
+  }
+}
+
 // The static shell goes when the app is drawn, in the dark if the reader prefers it.
 async function uncover(dark) {
   const shell = document.getElementById("shell");
@@ -83,6 +112,7 @@ export function render({ model, view }) {
   });
   document.title = model.heading || document.title;
   watchLine(model, view.model.document);
+  amendAll();
   const dark = window.matchMedia("(prefers-color-scheme: dark)").matches;
   fit(view.model.document, dark && !new URLSearchParams(window.location.search).has("theme"));
   model.send_msg({ dark, width_px: window.innerWidth });

@@ -55,6 +55,22 @@ async function myTurn(node) {
   if (!inSight(node)) await (rest = rest.then(idle));
 }
 
+// Grey that can be read on white is too dark on black, so pictures are brighter there.
+const cards = new Set();
+const shade = () => {
+  const dark = getComputedStyle(document.body).backgroundColor === "rgb(18, 18, 18)";
+  for (const card of cards) card.classList.toggle("dark", dark);
+};
+new MutationObserver(() => setTimeout(shade, 120)).observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
+
+// The keyboard stops at what can be done; a picture is told by its name, and nothing can be done with its canvas alone.
+function skipFocus(root) {
+  for (const node of root.querySelectorAll("*")) {
+    if (node.tabIndex === 0 && node.tagName === "DIV") node.tabIndex = -1;
+    if (node.shadowRoot) skipFocus(node.shadowRoot);
+  }
+}
+
 // A picture of Bokeh, drawn beside the old one and put in its place when it is ready, so that nothing flickers.
 class Picture {
   constructor(onPick) {
@@ -90,6 +106,7 @@ class Picture {
     }
     this.clear(place);
     this.views = views;
+    skipFocus(place);
     this.node.dataset.drawn = name;
     this.node.dataset.turn = turn;
     if (column) this.listen(column);
@@ -250,9 +267,14 @@ export function render({ model }) {
     groups.replaceChildren(...shown.groups.map(([value, label]) => new Option(label, value)));
     customers.replaceChildren();
     png.hidden = svg.hidden = !shown.picture.startsWith("{");
+    section.classList.toggle("short", Boolean(shown.empty));
     picture.node.style.minHeight = shown.picture ? `${shown.height}px` : "0";
-    picture.node.setAttribute("role", "img");
-    picture.node.setAttribute("aria-label", `${shown.title}. ${shown.sentence}`);
+    if (shown.picture.startsWith("{")) {
+      picture.node.setAttribute("role", "img");
+      picture.node.setAttribute("aria-label", `${shown.title}. ${shown.sentence}`);
+    } else {
+      for (const name of ["role", "aria-label"]) picture.node.removeAttribute(name); // words and tables are read as they stand
+    }
     picture.show(shown.picture, shown.name, shown.column);
   };
   model.on("shown", update);
@@ -260,7 +282,12 @@ export function render({ model }) {
     if (told.file) offer(fromBase64(told.file), told.file.name);
     if (told.customers) customers.innerHTML = told.customers;
   });
-  model.on("remove", () => picture.clear());
+  model.on("remove", () => {
+    cards.delete(section);
+    picture.clear();
+  });
+  cards.add(section);
+  shade();
   update();
   return section;
 }

@@ -39,7 +39,7 @@ _WATCH = """() => {
   window.told = {};
   const sections = (root, found) => {
     for (const node of root.querySelectorAll("*")) {
-      if (node.matches("section.view") && node.getClientRects().length) found.push(node);
+      if (node.matches("section.view") && node.checkVisibility()) found.push(node);
       if (node.shadowRoot) sections(node.shadowRoot, found);
     }
     return found;

@@ -38,7 +38,7 @@ _DRAWN = """() => {
   let [wanted, drawn] = [0, 0];
   const count = (root) => {
     for (const node of root.querySelectorAll("*")) {
-      if (node.classList.contains("picture") && node.offsetParent && parseInt(node.style.minHeight) > 0) {
+      if (node.classList.contains("picture") && node.checkVisibility() && parseInt(node.style.minHeight) > 0) {
         wanted += 1;
         drawn += node.dataset.drawn || node.querySelector(":scope > :not(.place)") ? 1 : 0;
       }

@@ -19,7 +19,7 @@ from weakref import WeakSet
 from .errors import MissingExtraError, MotkitError
 from .page_parts import Choice, PagePlan, pages_for
 from .page_shelf import Shelf
-from .page_viewer import WORDS, Chooser, PageViewer, Visit, read_query, write_query
+from .page_viewer import WORDS, Chooser, PageViewer, Visit, put_away, read_query, write_query
 from .pages import PAGES
 from .sections import QUIET_HEAD, THEME, WIDE_PX, Navigation, Screen, read_asset
 
@@ -47,11 +47,11 @@ def check_pages(
 
 # %% ../nbs/70_show/78_app.ipynb #1dd8f7d0
 def show_only(place: Any, column: Any) -> None:
-    """Show one of the columns of a place and hide the others; a new one is added."""
+    """Show one of the columns of a place and put the others away, drawn as they are; a new one is added."""
     for other in place.objects:
-        other.visible = other is column
+        put_away(other, other is not column)
     if column not in place.objects:
-        column.visible = True
+        put_away(column, False)
         place.append(column)
 
 

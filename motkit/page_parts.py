@@ -108,8 +108,9 @@ def picked_for(
     """What was picked for the choices of a look. What the study does not have is left out, as in a link to an older study."""
     kept: dict[str, Any] = {}
     for choice in look.choices:
-        value, options = picked.get(choice.name), options_of(choice, study)
-        if not value or not options:
+        value = picked.get(choice.name)
+        options = options_of(choice, study) if value else []  # they take a table to read
+        if not options:
             continue
         if choice.kind == "period":
             kept[choice.name] = tuple(value)

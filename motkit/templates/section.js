@@ -47,6 +47,7 @@ let rest = Promise.resolve();
 const idle = () => new Promise((done) => (window.requestIdleCallback ?? setTimeout)(done, { timeout: 300 }));
 
 function inSight(node) {
+  if (!node.checkVisibility()) return false;
   const box = node.getBoundingClientRect();
   return box.top < window.innerHeight && box.bottom > 0;
 }

@@ -159,5 +159,6 @@ THEME = {
 }
 _HEAD = {"backgroundColor": "background.paper", "backgroundImage": "none", "color": "text.primary", "boxShadow": "none", "borderBottom": 1, "borderColor": "divider"}
 _TITLE = {"color": "text.primary", "fontSize": {"xs": "1rem", "sm": "1.25rem"}}
-QUIET_HEAD: dict[str, Any] = {"& .MuiAppBar-root": _HEAD, "& .MuiAppBar-root .title": _TITLE}
+_FOCUS = {"outline": "2px solid", "outlineOffset": "2px"}
+QUIET_HEAD: dict[str, Any] = {"& .MuiAppBar-root": _HEAD, "& .MuiAppBar-root .title": _TITLE, "& .MuiButtonBase-root:focus-visible": _FOCUS}
 WIDE_PX = 900  # from this width on, the menu stands beside the content

@@ -21,8 +21,10 @@ from motkit.showing import (
     join_sentences,
     min_cell_of,
     read_study_table,
+    round_followed,
     say_count,
     say_days,
+    say_followed,
     say_hidden,
     say_interval,
     say_many,
@@ -184,8 +186,8 @@ def leaving_after_threshold(
     each = ", ".join(f"{arm} {say_count(n)}" for arm, n in table.group_by("arm", maintain_order=True).agg(pl.col("at_risk").first()).rows())
     mix = " and ".join(say_name(part) for part in row["strata"] or ())
     same = f"Both groups are shown for the same mix of {mix}." if mix else ""
-    footing = join_sentences(f"n = {each}.", same, f"Bands are the {interval_name(study)}; curves end where fewer than {small} customers are followed.", _NOT_CAUSE)
-    return View(name, title, sentence, table, footing, brief=on_day)
+    footing = join_sentences(f"n = {each}.", same, f"Bands are the {interval_name(study)}.", say_followed(small), _NOT_CAUSE)
+    return View(name, title, sentence, round_followed(table, small), footing, brief=round_followed(on_day, small))
 
 # %% ../nbs/70_show/718_onboarding_views.ipynb #9532d941
 _SEGMENT = ("segment", "customers", "day", "ci_low", "ci_high", "ratio", "ratio_low", "ratio_high", "hidden")

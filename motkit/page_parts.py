@@ -108,7 +108,7 @@ def picked_for(
     """What was picked for the choices of a look. What the study does not have is left out, as in a link to an older study."""
     kept: dict[str, Any] = {}
     for choice in look.choices:
-        value = picked.get(choice.name)
+        value: Any = picked.get(choice.name)
         options = options_of(choice, study) if value else []  # they take a table to read
         if not options:
             continue

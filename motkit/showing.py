@@ -93,7 +93,7 @@ def say_where(channel: str) -> str:
     words = " ".join(channel.replace("_", " ").split())
     return _WHERE.get(words.lower(), f"in {words}")
 
-
+# %% ../nbs/70_show/70_showing.ipynb #1907d0df
 def say_name(name: str) -> str:
     """The name of a channel, an event or a segment in words; a moment in a channel says where."""
     words, split, channel = " ".join(name.replace("_", " ").split()).rpartition(", in ")

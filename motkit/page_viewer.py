@@ -143,7 +143,7 @@ def put_away(part: Any, away: bool) -> None:
     """
     part.css_classes = ["away"] if away else []
 
-
+# %% ../nbs/70_show/733_page_viewer.ipynb #ebeec882
 class Chooser:
     """The widgets of a visit, made once each; those of the page in view are shown."""
 

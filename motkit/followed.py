@@ -68,11 +68,14 @@ def _instants(log: pl.LazyFrame, begin: pl.LazyFrame, outcome: tuple[str, ...], 
     return begin.join(found, on="customer_id", how="left")
 
 # %% ../nbs/40_moments/40_followed.ipynb #7fe9790c
-def _silences(log: pl.LazyFrame, begin: pl.LazyFrame, lost: tuple[str, ...], silence_us: int, as_of_us: int) -> pl.LazyFrame:
-    """`customer_id, start, outcome_at, lost_at`: the outcome is the last event before the first long silence."""
+def _silences(log: pl.LazyFrame, begin: pl.LazyFrame, names: tuple[tuple[str, ...], tuple[str, ...]], silence_us: int, as_of_us: int) -> pl.LazyFrame:
+    """`customer_id, start, outcome_at, lost_at`: the outcome is the last act before the first long silence; `names` are of losses and of what is no act."""
+    lost, not_activity = names
     own = log.join(begin, on="customer_id").filter(_US.ge(pl.col("start")))
     gone = own.group_by("customer_id").agg(lost_at=_first(lost))
-    rows = own.select("customer_id", us=_US).sort("customer_id", "us")
+    acts = own.filter(~pl.col("event").is_in(list(not_activity))).select("customer_id", us=_US)
+    idle = begin.join(acts, on="customer_id", how="anti").select("customer_id", us="start")  # nothing since the start
+    rows = pl.concat([acts, idle]).sort("customer_id", "us")
     same = pl.col("customer_id") == pl.col("customer_id").shift(-1)
     next_us = pl.when(same).then(pl.col("us").shift(-1)).otherwise(as_of_us)
     last = rows.filter(next_us - pl.col("us") > silence_us).group_by("customer_id").agg(outcome_at=pl.col("us").min())
@@ -133,6 +136,7 @@ def follow_customers(
     start: Names = None,  # events that start the clock; None: the first event
     starts: Rows | None = None,  # `customer_id, timestamp` of starts known from elsewhere, which may lie before the log
     lost: Names = None,  # events after which a customer cannot be watched, which is not the outcome
+    not_activity: Names = None,  # events that customers did not do themselves, such as messages sent to them; they end no silence
 ) -> Followed:
     """Find who could be watched, from which day to which, and who had the outcome.
 
@@ -152,7 +156,7 @@ def follow_customers(
         made = _reckon(_instants(log, begin, as_names(outcome), as_names(lost)), first, end_us, False)
     else:
         silence_us = round(silence_days * US_PER_DAY)
-        made = _reckon(_silences(log, begin, as_names(lost), silence_us, end_us), first, end_us - silence_us, True)
+        made = _reckon(_silences(log, begin, (as_names(lost), as_names(not_activity)), silence_us, end_us), first, end_us - silence_us, True)
     return _finish(made, end, as_names(outcome), silence_days)
 
 # %% ../nbs/40_moments/40_followed.ipynb #13b74506

@@ -369,7 +369,7 @@ def find_moments(
     Raises `DesignError`, `SchemaError`, `SettingError`. Source: Mantel and Byar 1974; Benjamini and Hochberg 1995.
     """
     question = _ask(strata, fdr, options)
-    followed = follow_customers(events, outcome, as_of, silence_days=silence_days, start=start, starts=starts, lost=lost)
+    followed = follow_customers(events, outcome, as_of, silence_days=silence_days, start=start, starts=starts, lost=lost, not_activity=question.not_activity)
     told, log = (*followed.outcome, *as_names(lost)), number_events(events, followed)
     given = None if candidates is None else read_candidates(candidates)
     chosen = given or _propose(log, (*told, *as_names(start), *question.ignore), known or {}, question)

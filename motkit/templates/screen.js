@@ -41,6 +41,16 @@ function amendAll(root = document) {
   }
 }
 
+// The lists of choices of the frame open by mouse only; keys open them too, the space bar when it comes up, or it would choose the first item.
+const OPENING = ["Enter", " ", "ArrowDown", "ArrowUp"];
+
+function openByKey(event) {
+  const node = event.composedPath()[0];
+  if (!OPENING.includes(event.key) || !node.matches?.('div[role="combobox"][aria-haspopup="listbox"][aria-expanded="false"]')) return;
+  event.preventDefault();
+  if (event.type === (event.key === " " ? "keyup" : "keydown")) node.click();
+}
+
 // The static shell goes when the app is drawn, in the dark if the reader prefers it.
 async function uncover(dark) {
   const shell = document.getElementById("shell");
@@ -113,6 +123,7 @@ export function render({ model, view }) {
   document.title = model.heading || document.title;
   watchLine(model, view.model.document);
   amendAll();
+  for (const kind of ["keydown", "keyup"]) document.addEventListener(kind, openByKey);
   const dark = window.matchMedia("(prefers-color-scheme: dark)").matches;
   fit(view.model.document, dark && !new URLSearchParams(window.location.search).has("theme"));
   model.send_msg({ dark, width_px: window.innerWidth });

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-import pyarrow.parquet as pq
 
 from .errors import StudyError
 from .ordering import order_table
@@ -22,6 +21,8 @@ from .schema import EVENTS, STORE, check_table
 # %% ../nbs/00_ground/03_store.ipynb #57a57001
 def _last_time(files: Sequence[Path], rows: pl.LazyFrame) -> int | None:
     """The largest time in microseconds, read off what the files say of themselves, else off their rows."""
+    from pyarrow import parquet as pq  # a server of pages opens stores and does not need its memory
+
     groups = [meta.row_group(k) for meta in map(pq.read_metadata, files) for k in range(meta.num_row_groups)]
     columns = [one.column(k) for one in groups for k in range(one.num_columns) if one.column(k).path_in_schema == "timestamp"]
     told = [column.statistics for column in columns if column.num_values]

@@ -25,7 +25,7 @@ def test_motkit_and_its_peer_answer_the_same_question(monkeypatch: pytest.Monkey
     ratios = dict(table.select("job", "cpu_to_duckdb").iter_rows())
     assert all(ratio == 1 for job, ratio in ratios.items() if job.startswith("DuckDB"))
     assert (table["cpu_s"] > 0).all()
-    assert table["memory_mb"].max() > 0
+    assert (table["memory_mb"] >= 0).all()
 
 
 def test_the_log_to_measure_on_has_a_few_very_active_customers() -> None:

@@ -172,6 +172,7 @@ def _hints(function: Callable[..., Any]) -> Mapping[str, Any]:
 def check_arguments(
     function: Callable[..., Any],
     given: Mapping[str, Any],  # arguments by name
+    early: bool = False,  # ask only for frames, empty texts, and all of a function whose answer is lazy
 ) -> None:
     """Raise one error with every argument that is of another kind than the signature asks for.
 
@@ -179,7 +180,8 @@ def check_arguments(
     """
     hints, defaults = _hints(function), _signature(function).parameters
     asked = {name: value for name, value in given.items() if name in hints and defaults[name].kind < inspect.Parameter.VAR_KEYWORD and value is not defaults[name].default}
-    wrong = {name: value for name, value in asked.items() if not fits(value, hints[name])}
+    every = not early or "LazyFrame" in str(hints.get("return"))
+    wrong = {name: value for name, value in asked.items() if not fits(value, hints[name]) and (every or (isinstance(value, str) and not value) or "Frame" in str(hints[name]))}
     if wrong:
         needs = {name: " or ".join(dict.fromkeys(say_kind(kind) for kind in kinds_of(hints[name]))) for name in wrong}
         kind: type[MotkitError] = SchemaError if any("polars" in words for words in needs.values()) else SettingError
@@ -192,8 +194,11 @@ _ASKING = set[Callable[..., Any]]()
 
 def checked(
     function: Callable[..., Any],
-) -> Callable[..., Any]:  # the same, which asks first
-    """Let a function ask what it is given before it starts. A missing or unknown argument is a `SettingError`, too."""
+) -> Callable[..., Any]:  # the same, which asks
+    """Let a function ask for its frames before it starts, and for all else when it fails without words.
+
+    A missing or unknown argument is a `SettingError`, too. What works is never refused for its kind.
+    """
     if function in _ASKING:
         return function
     signature = inspect.signature(function)
@@ -204,8 +209,14 @@ def checked(
             bound = signature.bind(*given, **named)
         except TypeError as error:
             raise SettingError(function.__name__, str(error), f"It takes {', '.join(signature.parameters)}.") from None
-        check_arguments(function, bound.arguments)
-        return function(*given, **named)
+        check_arguments(function, bound.arguments, early=True)
+        try:
+            return function(*given, **named)
+        except (MotkitError, KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException:  # a panic of polars is no `Exception`
+            check_arguments(function, bound.arguments)
+            raise
 
     _ASKING.add(ask)
     home = sys.modules[function.__module__]

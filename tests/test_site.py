@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +227,8 @@ def test_a_crawl_finds_errors_foreign_requests_and_pages_that_are_too_wide_and_c
         pytest.skip("no Chromium on PATH")
     (tmp_path / "good.html").write_text("<link rel=icon href=data:,><h1>good</h1>")
     (tmp_path / "bad.html").write_text("<link rel=icon href=data:,><div style='width:900px'>wide</div><img src='http://elsewhere.invalid/x.png'><script>console.error('broken')</script>")
-    crawl = crawl_pages(tmp_path, ["good.html", "bad.html"])
+    with ThreadPoolExecutor(1) as pool:  # this thread may have a browser's loop running, from a test before
+        crawl = pool.submit(crawl_pages, tmp_path, ["good.html", "bad.html"]).result()
     assert crawl.opened == 2
     assert all(len(crawl.faults[kind]) >= 1 for kind in (CONSOLE, OUTSIDE, TOO_WIDE))
     assert not any("good.html" in fault for found in crawl.faults.values() for fault in found)

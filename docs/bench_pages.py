@@ -96,7 +96,7 @@ def served(study: Path) -> Iterator[tuple[str, psutil.Process]]:
     command = [sys.executable, "-m", "motkit.apps", str(study), "--port", "0", "--quiet"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
         try:
-            line = server.stdout.readline()  # type: ignore[union-attr]
+            line = server.stdout.readline()
             yield line.split(" at ")[1].split("/ ")[0], psutil.Process(server.pid)
         finally:
             os.killpg(server.pid, signal.SIGINT)
@@ -186,7 +186,7 @@ class Reader:
 async def _visit(address: str, lines: list[Any]) -> None:
     """One more open page, as a browser holds it."""
     page = await AsyncHTTPClient().fetch(f"{address}/", request_timeout=120)
-    token = re.search(r'"token":"([^"]+)"', page.body.decode())[1]  # type: ignore[index]
+    token = re.search(r'"token":"([^"]+)"', page.body.decode())[1]
     asked = HTTPRequest(address.replace("http", "ws", 1) + "/ws", headers={"Origin": address})
     lines.append(await websocket_connect(asked, subprotocols=["bokeh", token]))
 

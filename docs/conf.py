@@ -63,5 +63,5 @@ html_theme_options = {
 
 def setup(app: object) -> dict[str, bool]:
     """The left-hand navigation of large parts is made once, not once a page."""
-    app.connect("html-page-context", add_navigation)  # type: ignore[attr-defined]
+    app.connect("html-page-context", add_navigation)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

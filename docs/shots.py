@@ -96,7 +96,7 @@ def served(study: Path, *arguments: str) -> Iterator[str]:
     command = [sys.executable, "-m", "motkit.apps", str(study), "--port", "0", "--quiet", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
         try:
-            yield server.stdout.readline().split(" at ")[1].split("/ ")[0]  # type: ignore[union-attr]
+            yield server.stdout.readline().split(" at ")[1].split("/ ")[0]
         finally:
             os.killpg(server.pid, signal.SIGINT)
 

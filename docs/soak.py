@@ -54,7 +54,7 @@ class Pages:
 
     async def _open(self) -> None:
         page = await AsyncHTTPClient().fetch(f"http://{self.host}/", **PATIENCE)
-        token = re.search(r'"token":"([^"]+)"', page.body.decode())[1]  # type: ignore[index]
+        token = re.search(r'"token":"([^"]+)"', page.body.decode())[1]
         asked = HTTPRequest(f"ws://{self.host}/ws", headers={"Origin": f"http://{self.host}"}, **PATIENCE)
         line = await websocket_connect(asked, subprotocols=["bokeh", token], on_message_callback=self._hear)
         self.open.append(line)

@@ -60,9 +60,9 @@ def _keep(folder: Path, name: str, given: bytes) -> Path:
     return file
 
 
-def read_log(source: object, **more: object) -> None:
+def read_log(source: object, **more: Any) -> None:
     """Read a log to its end; what is not an event is a rejected row, and counts add up."""
-    log = motkit.read_events(source, **({"time_zone": "UTC"} | more))  # type: ignore[arg-type]
+    log = motkit.read_events(source, **({"time_zone": "UTC"} | more))
     events = log.events.collect()
     assert log.summary.rows_read == events.height + log.rejected.height == log.summary.events + log.summary.rejected, "counts do not add up"
     assert not events["customer_id"].str.strip_chars().is_in(["", "null"]).any(), "a customer without a name"

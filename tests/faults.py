@@ -16,6 +16,7 @@ import pytest
 import motkit
 from motkit.decider import Decider
 from motkit.errors import LedgerError, StudyError
+from motkit.journal import Journal
 from motkit.policy import parse_policy
 from motkit.settings import read_settings
 from motkit.study import Study, open_study, run_study
@@ -147,12 +148,14 @@ CAP = '[[actions]]\nid = "text"\nchannel = "sms"\nvalue = 60\n[[rules]]\nid = "c
 
 def clock_back(folder: Path) -> None:
     """The clock goes back by an hour between two decisions."""
-    decider = Decider(parse_policy(CAP), ledger=f"sqlite:///{folder}/ledger.db", prior=0.5)
+    journal = Journal(f"sqlite:///{folder}/ledger.db")
+    decider = Decider(parse_policy(CAP), ledger=journal, prior=0.5)
     noon = datetime(2026, 3, 4, 12, tzinfo=UTC)
     instants = [noon, noon + timedelta(minutes=1), noon - timedelta(hours=1), noon - timedelta(minutes=30), noon + timedelta(minutes=2)]
     chosen = [decider.decide("ann", at).chosen for at in instants]
     assert [one is not None for one in chosen] == [True, True, False, False, False], chosen
-    assert len(decider.ledger.entries(["decision"])) == len(instants)  # type: ignore[union-attr]
+    assert len(journal.entries(["decision"])) == len(instants)
+    journal.close()
 
 
 def database_gone(folder: Path) -> None:
@@ -161,7 +164,8 @@ def database_gone(folder: Path) -> None:
 
     noon, told = datetime(2026, 3, 4, 12, tzinfo=UTC), []
     with running_postgres() as server:
-        decider = Decider(parse_policy(CAP), ledger=server.address, prior=0.5)
+        journal = Journal(server.address)
+        decider = Decider(parse_policy(CAP), ledger=journal, prior=0.5)
         told += [decider.decide(f"c{k}", noon + timedelta(seconds=k)).decision_id for k in range(10)]
         server.stop()
         for k in range(3):
@@ -169,12 +173,12 @@ def database_gone(folder: Path) -> None:
                 decider.decide("ann", noon + timedelta(seconds=20 + k), key=f"while gone {k}")
         server.start()
         told += [decider.decide("ann", noon + timedelta(seconds=30 + k), key=f"while gone {k % 3}").decision_id for k in range(6)]
-        kept = {entry.ref for entry in decider.ledger.entries(["decision"])}  # type: ignore[union-attr]
+        kept = {entry.ref for entry in journal.entries(["decision"])}
         assert set(told) <= kept, (told, kept)
         assert len(set(told[10:])) == 3
         chosen = [decider.decide("ann", noon + timedelta(seconds=40 + k)).chosen for k in range(3)]
         assert chosen == [None, None, None]
-        decider.ledger.close()  # type: ignore[union-attr]
+        journal.close()
 
 
 STAGES = ("record", "sessions", "engagement", "threshold", "moments", "decisions", "intents")

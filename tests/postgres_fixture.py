@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,15 +26,15 @@ class Server:
 
     def __init__(self, home: Path, folder: Path):
         self.home, self.folder, self.port = home, folder, free_port()
-        self.who: dict[str, str] = {"user": "postgres"} if os.geteuid() == 0 else {}
+        self.who: dict[str, Any] = {"user": "postgres"} if os.geteuid() == 0 else {}
         self.address = f"postgresql://motkit:secret@127.0.0.1:{self.port}/postgres"
         data = folder / "data"
-        subprocess.run([home / "initdb", "-D", data, "-U", "motkit", "-A", "trust", "--no-sync"], check=True, capture_output=True, cwd=folder, **self.who)  # type: ignore[call-overload]
+        subprocess.run([home / "initdb", "-D", data, "-U", "motkit", "-A", "trust", "--no-sync"], check=True, capture_output=True, cwd=folder, **self.who)
         self.command = [home / "postgres", "-D", data, "-k", folder, "-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
 
     def start(self) -> None:
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, cwd=self.folder, **self.who)  # type: ignore[call-overload]
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, cwd=self.folder, **self.who)
         wait_for(self.port, self.process)
 
     def stop(self) -> None:

@@ -17,6 +17,7 @@ from served_api import Served, serve_api
 
 from motkit.decider import Decider
 from motkit.errors import SettingError
+from motkit.journal import Journal
 from motkit.ledger import Ledger
 from motkit.policy import parse_policy
 from motkit.settings import Settings
@@ -205,9 +206,12 @@ def test_a_server_that_cannot_start_says_why_in_one_paragraph(served: Served, op
     assert "Traceback" not in done.stderr
 
 
-def test_what_nobody_foresaw_is_a_problem_without_a_word_of_it_and_is_noted_by_its_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    decider = Decider(parse_policy(POLICY), ledger=f"sqlite:///{tmp_path}/ledger.db")
-    decider.decide = lambda *given, **told: 1 / len(())  # type: ignore[method-assign, assignment]
+def test_what_nobody_foresaw_is_a_problem_without_a_word_of_it_and_is_noted_by_its_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(f"sqlite:///{tmp_path}/ledger.db")
+    decider = Decider(parse_policy(POLICY), ledger=journal)
+    monkeypatch.setattr(decider, "decide", lambda *given, **told: 1 / len(()))
     key = add_key(tmp_path / "keys.toml", "the sender", "sender")
     api, sent = make_api(decider, read_keys(tmp_path / "keys.toml")), list[dict[str, Any]]()
     body = json.dumps({"customer_id": "ann"}).encode()
@@ -233,4 +237,4 @@ def test_what_nobody_foresaw_is_a_problem_without_a_word_of_it_and_is_noted_by_i
     assert told["title"] == "Internal Server Error"
     assert "division" not in str(told)
     assert capsys.readouterr().err == "motkit api: ZeroDivisionError on POST /v1/decide\n"
-    decider.ledger.close()  # type: ignore[union-attr]
+    journal.close()

@@ -68,7 +68,9 @@ def test_what_customers_write_is_a_context_alike_in_batch_one_by_one_and_as_it_a
         assert {one.action_id: one.context for one in alone.preview(who, at).candidates} == expected
         assert all(context % 2 == 0 for action, context in expected.items() if action.startswith("setup"))
     first = lately.sort()[0]
-    assert "complaint" in study_card(study, first, at, n=1000).interactions["intent"].to_list()  # type: ignore[union-attr]
+    told = study_card(study, first, at, n=1000).interactions
+    assert isinstance(told, pl.DataFrame)
+    assert "complaint" in told["intent"].to_list()
     quiet = batch.filter(~pl.col("customer_id").is_in(texts["customer_id"].to_list()))["customer_id"].sort()[0]
     before = {one.action_id: one.context for one in decider.preview(quiet, at).candidates}
     decider.observe({"customer_id": quiet, "timestamp": at, "event": "email_reply", "channel": "email", "text": "This is unacceptable, nobody answers"})

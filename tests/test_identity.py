@@ -68,7 +68,7 @@ def test_under_loose_rules_a_plain_loop_gives_the_same_customers(rows: list[tupl
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4).map(lambda n: f"c{n}"), st.sampled_from(MISSING), st.sampled_from(MISSING)), max_size=20), st.sampled_from(["strict", "default", "loose"]))
 def test_missing_values_never_join_anybody(rows: list[tuple[str | None, ...]], level: str) -> None:
-    found = stitch_identities(as_log(rows), KEYS, level=level)  # type: ignore[arg-type]
+    found = stitch_identities(as_log(rows), KEYS, level=level)
     assert partition(found.clusters) == {frozenset({("cookie", row[0])}) for row in rows}
     assert found.links.is_empty()
 
@@ -76,7 +76,7 @@ def test_missing_values_never_join_anybody(rows: list[tuple[str | None, ...]], l
 @settings(max_examples=60, deadline=None)
 @given(row_lists, st.sampled_from(["strict", "default"]), st.integers(2, 8), st.integers(1, 3))
 def test_no_customer_has_two_logins_or_more_values_than_allowed(rows: list[tuple[str | None, ...]], level: str, most: int, shared: int) -> None:
-    found = stitch_identities(as_log(rows), KEYS, level=level, max_cluster=most, max_shared=shared)  # type: ignore[arg-type]
+    found = stitch_identities(as_log(rows), KEYS, level=level, max_cluster=most, max_shared=shared)
     sizes = found.clusters.group_by("customer_id").agg(values=pl.len(), logins=pl.col("value").filter(key="user_id").len())
     assert (sizes["values"] <= most).all()
     assert (sizes["logins"] <= 1).all()
@@ -90,7 +90,7 @@ def test_no_customer_has_two_logins_or_more_values_than_allowed(rows: list[tuple
 @given(row_lists, st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter_and_rows_are_kept(rows: list[tuple[str | None, ...]], random: object) -> None:
     log = as_log(rows)
-    shuffled = log.sample(fraction=1, shuffle=True, seed=random.randint(0, 99))  # type: ignore[attr-defined]
+    shuffled = log.sample(fraction=1, shuffle=True, seed=random.randint(0, 99))
     one, two = stitch_identities(log, KEYS), stitch_identities(shuffled, KEYS)
     assert one.clusters.equals(two.clusters)
     assert one.links.equals(two.links)
@@ -125,7 +125,7 @@ def test_a_kiosk_names_nobody_and_a_family_tablet_stays_with_whom_it_is_surest_o
     family = [("tab", "ann", None)] * 5 + [("tab", "bo", None)] * 2 + [("c1", "bo", None)] * 5
     expected = {"strict": {"tab"}, "default": {"ann", "tab"}, "loose": {"ann", "bo", "tab", "c1"}}
     for level, members in expected.items():
-        group = next(group for group in partition(stitch_identities(as_log(family), KEYS, level=level).clusters) if ("cookie", "tab") in group)  # type: ignore[arg-type]
+        group = next(group for group in partition(stitch_identities(as_log(family), KEYS, level=level).clusters) if ("cookie", "tab") in group)
         assert {value for _, value in group} == members
 
 
@@ -190,7 +190,7 @@ def test_the_last_login_of_a_cookie_is_that_of_a_plain_loop(real_data: Path) -> 
 def test_real_cookies_and_logins_keep_their_rows(real_data: Path) -> None:
     log = motkit.read_events(real_data / "formats/snowplow/snowplow_web_events.csv")
     for level in ("strict", "default", "loose"):
-        found = stitch_identities(log.events, ["user_id", "domain_userid", "network_userid"], level=level)  # type: ignore[arg-type]
+        found = stitch_identities(log.events, ["user_id", "domain_userid", "network_userid"], level=level)
         assert found.apply(log.events).collect().height == 157
         assert "NULL domain_userid" in found.clusters["customer_id"].to_list() or level == "loose"
 
@@ -218,7 +218,7 @@ def test_wrong_keys_and_limits_are_told_all_at_once() -> None:
     with pytest.raises(SettingError, match="no keys"):
         stitch_identities(log, [])
     with pytest.raises(SettingError, match=r"one_per_customer names 'x'.*max_cluster.*level = 'wild'"):
-        stitch_identities(log, ["cookie"], one_per_customer=["x"], max_cluster=1, level="wild")  # type: ignore[arg-type]
+        stitch_identities(log, ["cookie"], one_per_customer=["x"], max_cluster=1, level="wild")
     with pytest.raises(SettingError, match="ignore= names"):
         stitch_identities(log, ["cookie"], ignore={"phone": ["1"]})
 

@@ -61,10 +61,10 @@ def test_on_shuffled_orders_the_excess_centres_on_nothing_at_the_stated_rate() -
     chance = np.random.default_rng(2)
     tables = [step_influence(make_events(draw_paths(chance, 150, order=False)), "pay", shuffles=100, seed=k) for k in range(60)]
     every = pl.concat(tables)
-    assert abs(every["excess"].mean()) < 0.005  # type: ignore[arg-type]
-    assert 0.02 < (every["p_value"] < 0.05).mean() < 0.09  # type: ignore[operator]
-    assert 0.91 < every.select((pl.col("ci_low") <= 0) & (pl.col("ci_high") >= 0)).to_series().mean() < 0.99  # type: ignore[operator]
-    assert every.filter(event="a")["removal"].mean() > 0.4  # type: ignore[operator]  # what the raw effect would say of a step without any
+    assert abs(every["excess"].mean()) < 0.005
+    assert 0.02 < (every["p_value"] < 0.05).mean() < 0.09
+    assert 0.91 < every.select((pl.col("ci_low") <= 0) & (pl.col("ci_high") >= 0)).to_series().mean() < 0.99
+    assert every.filter(event="a")["removal"].mean() > 0.4  # what the raw effect would say of a step without any
 
 
 def test_a_planted_place_is_found() -> None:

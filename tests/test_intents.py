@@ -144,7 +144,7 @@ def test_quality_is_that_of_a_plain_count_and_bad_input_is_told() -> None:
 
 def test_what_cannot_be_read_is_told_at_once() -> None:
     with pytest.raises(SettingError, match=r"method is 'sentiment'.*2 texts are no texts.*'own' cannot be read"):
-        read_intents(["Hm", 3, b"x"], "sentiment", rules={"own": "(a"})  # type: ignore[list-item]
+        read_intents(["Hm", 3, b"x"], "sentiment", rules={"own": "(a"})
     with pytest.raises(SettingError, match="texts is one str"):
         read_intents("Hm")
     with pytest.raises(SettingError, match="'own' needs a list of examples"):

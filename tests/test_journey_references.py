@@ -29,7 +29,7 @@ def test_steps_and_sessions_are_those_of_retentioneering_and_pm4py(events: pl.La
     assert table.select("from_event", "to_event").equals(known.select("from_event", "to_event"))
     assert table["n"].to_list() == known["n_retentioneering"].to_list() == known["n_pm4py"].to_list()
     assert table["n"].sum() == steps
-    assert (table["median_s"] - known["median_s"]).abs().max() < 1e-6  # type: ignore[operator]
+    assert (table["median_s"] - known["median_s"]).abs().max() < 1e-6
     assert events.select("customer_id", *(["session"] if within == "session" else [])).unique().collect().height == paths
     if within == "customer":
         assert table["customers"].to_list() == known["paths"].to_list()

@@ -61,7 +61,7 @@ def test_the_map_hides_numbers_of_few_customers(study: Study) -> None:
     row = view.table.filter(step="receive").row(0, named=True)
     assert row["hidden"] == "fewer than 11"
     assert [row[name] for name in ("reached", "customers", "reach", "timed", "drop_off")] == [None] * 5
-    assert "fewer than 11 customers" in view.html  # type: ignore[attr-defined]
+    assert "fewer than 11 customers" in view.html
 
 
 def test_no_shown_count_of_customers_is_small(study: Study) -> None:

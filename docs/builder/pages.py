@@ -242,7 +242,7 @@ def commands_page() -> str:
     from motkit.__main__ import app
 
     command, parts = get_command(app), []
-    for name, one in command.commands.items():  # type: ignore[attr-defined]
+    for name, one in command.commands.items():
         rows = []
         for given in one.params:
             if given.name == "help":

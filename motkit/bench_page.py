@@ -74,7 +74,7 @@ SECTIONS: dict[str, tuple[str, str, Section]] = {
     "peers": ("Peers", "Four questions to motkit and to others, from the raw file: reading, checking and the peer's own preparation are part of it. `connections` counts what a peer tried to reach; none is let through.", _peers),
     "records": ("People and files", "Joining identifiers, and reading and checking files.", _records),
     "run": ("A whole run", "Every stage of a study, as in the demo, on simulated customers. How time grows: section `long_run`, ten times as many.", _runs),
-    "long run": ("A run ten times as long", "As before, on ten times as many customers.", lambda events, peers, kept: bench_run(events)),
+    "long_run": ("A run ten times as long", "As before, on ten times as many customers.", lambda events, peers, kept: bench_run(events)),
     "live": ("Live signals", "A state a customer, changed event by event.", lambda events, peers, kept: {"Event by event": bench_live(events // 10)}),
     "loyalty": ("Loyalty", "Survival and engagement on a tenth of the events.", lambda events, peers, kept: {"Loyalty": bench_loyalty(events // 10)}),
     "decisions": ("Decisions", "Deciding, policy, assignment and triggers.", _decisions),

@@ -68,9 +68,8 @@ def _instants(log: pl.LazyFrame, begin: pl.LazyFrame, outcome: tuple[str, ...], 
     return begin.join(found, on="customer_id", how="left")
 
 # %% ../nbs/40_moments/40_followed.ipynb #7fe9790c
-def _silences(log: pl.LazyFrame, begin: pl.LazyFrame, names: tuple[tuple[str, ...], tuple[str, ...]], silence_us: int, as_of_us: int) -> pl.LazyFrame:
-    """`customer_id, start, outcome_at, lost_at`: the outcome is the last act before the first long silence; `names` are of losses and of what is no act."""
-    lost, not_activity = names
+def _silences(log: pl.LazyFrame, begin: pl.LazyFrame, lost: tuple[str, ...], silence_us: int, as_of_us: int, not_activity: tuple[str, ...] = ()) -> pl.LazyFrame:
+    """`customer_id, start, outcome_at, lost_at`: the outcome is the last act before the first long silence."""
     own = log.join(begin, on="customer_id").filter(_US.ge(pl.col("start")))
     gone = own.group_by("customer_id").agg(lost_at=_first(lost))
     acts = own.filter(~pl.col("event").is_in(list(not_activity))).select("customer_id", us=_US)
@@ -156,7 +155,7 @@ def follow_customers(
         made = _reckon(_instants(log, begin, as_names(outcome), as_names(lost)), first, end_us, False)
     else:
         silence_us = round(silence_days * US_PER_DAY)
-        made = _reckon(_silences(log, begin, (as_names(lost), as_names(not_activity)), silence_us, end_us), first, end_us - silence_us, True)
+        made = _reckon(_silences(log, begin, as_names(lost), silence_us, end_us, as_names(not_activity)), first, end_us - silence_us, True)
     return _finish(made, end, as_names(outcome), silence_days)
 
 # %% ../nbs/40_moments/40_followed.ipynb #13b74506

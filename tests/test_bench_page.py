@@ -1,12 +1,13 @@
 """The page of benchmarks and that of capacity hold what was measured, and say what is missing."""
 
+import inspect
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from motkit.__main__ import main
-from motkit.bench_page import keep_table, read_sections, tell_machine, write_page
+from motkit.__main__ import bench, main
+from motkit.bench_page import SECTIONS, keep_table, read_sections, tell_machine, write_page
 from motkit.capacity import Assumptions, reckon_capacity
 from motkit.peer_bench import _judge
 
@@ -51,3 +52,8 @@ def test_a_peer_that_answers_otherwise_is_seen() -> None:
     assert judged["agrees"].to_list() == [True, True, False]
     assert judged["retentioneering_takes"].to_list() == [2.0, 20.0, None]
     assert judged["kept"].to_list() == [False, True, None]
+
+
+def test_the_command_names_every_section() -> None:
+    told = inspect.signature(bench).parameters["sections"].annotation.__metadata__[0].help
+    assert told.partition(", or all")[0].split(", ") == list(SECTIONS)

@@ -874,8 +874,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'motkit/decision_record.py'),
                                         'motkit.decision_record.pack_state': ( '50_act/decision_record.html#pack_state',
                                                                                'motkit/decision_record.py'),
-                                        'motkit.decision_record.policy_version': ( '50_act/decision_record.html#policy_version',
-                                                                                   'motkit/decision_record.py'),
                                         'motkit.decision_record.record_of': ( '50_act/decision_record.html#record_of',
                                                                               'motkit/decision_record.py'),
                                         'motkit.decision_record.to_microseconds': ( '50_act/decision_record.html#to_microseconds',

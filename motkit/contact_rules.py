@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, ClassVar
 
 # %% ../nbs/50_act/50_contact_rules.ipynb #cc58be93
@@ -212,7 +213,7 @@ class Policy:
     count_statuses: tuple[str, ...] = ("reserved", "sent")  # of contacts that count
     actions: tuple[Action, ...] = ()
 
-    @property
+    @cached_property
     def version(self) -> str:
         """A hash of what the policy means; spaces, comments and the order of fields do not matter."""
         rules = [{"type": rule.kind, **asdict(rule)} for rule in self.rules]

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class Offers:
         """Every offer by every channel."""
         return tuple(offer.action(treatment) for offer in self.offers for treatment in offer.treatments)
 
-    @property
+    @cached_property
     def version(self) -> str:
         """A hash of what the catalogue means."""
         told = {"offers": asdict(self)["offers"]} if not self.contexts else asdict(self)

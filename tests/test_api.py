@@ -238,3 +238,26 @@ def test_what_nobody_foresaw_is_a_problem_without_a_word_of_it_and_is_noted_by_i
     assert "division" not in str(told)
     assert capsys.readouterr().err == "motkit api: ZeroDivisionError on POST /v1/decide\n"
     journal.close()
+
+
+def test_no_request_is_told_to_telemetry_whatever_the_environment_and_the_process_have_set_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trace = pytest.importorskip("opentelemetry.trace")
+    asked = []
+
+    class Heard(trace.TracerProvider):
+        def get_tracer(self, *given: Any, **more: Any) -> Any:
+            asked.append(given)
+            return trace.NoOpTracer()
+
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    trace.set_tracer_provider(Heard())
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    decider = Decider(parse_policy(POLICY), ledger=Ledger(f"sqlite:///{tmp_path}/ledger.db"))
+    with TestClient(make_api(decider, ())) as client:
+        assert client.get("/health").json() == {"status": "ok"}
+    assert asked == []
+    plain = FastAPI(telemetry={"auto_configure": False})
+    TestClient(plain).get("/health")
+    assert asked, "a plain application does ask, so that the test can fail"

@@ -11,7 +11,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -34,12 +34,15 @@ try:
     from fastapi import Depends, FastAPI, Header, HTTPException, Request, Response
     from fastapi.exceptions import RequestValidationError
     from fastapi.responses import JSONResponse
+    from starlette.datastructures import Headers
     from starlette.exceptions import HTTPException as StarletteHTTPException
+    from starlette.types import ASGIApp, Receive, Scope, Send
 except ImportError as error:
     raise MissingExtraError("motkit serve --api", f"needs {error.name}, which is not installed", "Type: pip install 'motkit[api]'") from None
 
 MOST_BYTES = 65_536  # of a request's body
 MOST_EVENTS = 500  # in one request
+NO_TELEMETRY: Any = dict.fromkeys(("tracing", "metrics", "logs", "operation_spans", "auto_configure"), False)  # whatever the environment says
 AHEAD = timedelta(days=1)  # a request may not be further ahead of the clock
 
 # ---------------------------------------------------------------- keys and roles
@@ -305,10 +308,30 @@ class Guard:
             raise HTTPException(429, "too many requests", {"Retry-After": str(max(1, round(wait)))})
 
 
+class BodyLimit:
+    """Refuses a body that is too long, or whose length is not said, before it is read."""
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = self.refuse(Headers(scope=scope).get("content-length", ""), scope["method"]) if scope["type"] == "http" else None
+        await (refused or self.app)(scope, receive, send)
+
+    @staticmethod
+    def refuse(announced: str, method: str) -> JSONResponse | None:
+        """The answer to a request that goes no further."""
+        if method in ("POST", "PUT", "PATCH") and not announced.isdigit():
+            return problem(411, "Length Required", "say how long the body is")
+        if announced.isdigit() and int(announced) > MOST_BYTES:
+            return problem(413, "Content Too Large", f"a body has at most {MOST_BYTES:,} bytes")
+        return None
+
+
 def may(guard: Guard, what: str) -> Any:
     """The check of a route."""
 
-    def check(request: Request, authorization: Annotated[str | None, Header()] = None) -> str:
+    async def check(request: Request, authorization: Annotated[str | None, Header()] = None) -> str:  # short, so it needs no thread of its own
         return guard.let_in(authorization, request.client.host if request.client else "", what)
 
     return Depends(check)
@@ -324,7 +347,7 @@ def make_api(
     """The application. Raises `SettingError` without a ledger."""
     if not isinstance(decider.ledger, Journal):
         raise SettingError("motkit serve --api", "the decider has no ledger", "Name one, e.g. --ledger sqlite:///ledger.db")
-    api = FastAPI(title="motkit", version="1", description=__doc__ or "", docs_url=None, redoc_url=None)
+    api = FastAPI(title="motkit", version="1", description=__doc__ or "", docs_url=None, redoc_url=None, telemetry=NO_TELEMETRY)
     guard = Guard(keys, rate)
     add_decisions(api, decider, guard)
     add_answers(api, decider, decider.ledger, guard)
@@ -398,15 +421,7 @@ def add_reading(api: FastAPI, decider: Decider, ledger: Journal, guard: Guard, s
 
 def add_errors(api: FastAPI) -> None:
     """Limits of size, and every error as problem JSON."""
-
-    @api.middleware("http")
-    async def limit(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-        announced = request.headers.get("content-length", "")
-        if request.method in ("POST", "PUT", "PATCH") and not announced.isdigit():
-            return problem(411, "Length Required", "say how long the body is")
-        if announced.isdigit() and int(announced) > MOST_BYTES:
-            return problem(413, "Content Too Large", f"a body has at most {MOST_BYTES:,} bytes")
-        return await go_on(request)
+    api.add_middleware(BodyLimit)
 
     @api.exception_handler(500)
     async def unforeseen(request: Request, error: Exception) -> Response:  # the server's last resort, outside of all else

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
 from bad_inputs import Tally, knock  # noqa: E402
+from degenerate import LOGS, OF_LOGS, OF_TABLES, TABLES, ask_all  # noqa: E402
 from doors import all_doors  # noqa: E402
 from faults import FAULTS, STAGES, Fault, killed_at  # noqa: E402
 from wrong_arguments import functions, sweep  # noqa: E402
@@ -48,6 +49,14 @@ def try_arguments() -> str:
     return as_table(["public functions", "calls tried", "answered", "refused clearly", "anything else"], [row]) + (f"\n\n{told}" if told else "")
 
 
+def ask_degenerate() -> str:
+    """Every question of statistics, asked of data that can hardly say anything."""
+    seen = ask_all()
+    row = [f"{len(OF_LOGS) + len(OF_TABLES):,}", f"{len(LOGS)} and {len(TABLES)}", f"{seen.answered:,}", f"{seen.refused:,}", f"{len(seen.wrong):,}"]
+    told = "".join(f"- {fault[:160]}\n" for fault in seen.wrong)
+    return as_table(["questions", "logs and tables", "answered", "refused clearly", "anything else"], [row]) + (f"\n\n{told}" if told else "")
+
+
 def do_fault(fault: Fault) -> list[str]:
     """One fault, done for real."""
     started = time.perf_counter()
@@ -80,6 +89,8 @@ def main(tries: int = 300, out: Path = ROOT / "docs" / "reliability.md") -> None
         + ("".join(f"- {line}\n" for line in crashed) + "\n" if crashed else "")
         + "## Wrong arguments\n\nEvery public function is called with good arguments of which one at a time is something else: `None`, a frame of pandas, an empty frame, a frame of other columns, a series, "
         f"a list, a dictionary, a text, an empty text, a number below 0, no number, an object. A call must be answered, or refused by an error that names the argument and says what to type.\n\n{try_arguments()}\n\n"
+        + "## Statistics under stress\n\nOne customer, two customers, everybody at one instant, nobody or everybody censored, nobody who onboards or all at once, perfect separation, a segment for each customer, one arm, "
+        f"columns of one value, of nothing, of no numbers. An answer may hold no number that is none, no share beyond 0 and 1, no interval without width, no finding from one or two customers.\n\n{ask_degenerate()}\n\n"
         + f"## Faults\n\n{try_faults()}\n\nRows lost: 0. An acknowledged row that is missing afterwards ends this run before the page is written.\n\n"
         f"## Connections\n\nConnections opened by the core while the demo is computed and its report written: {count_connections()}.\n\n"
         + (soak.read_text(encoding="utf-8").replace("# ", "## ", 1) if soak.exists() else ""),

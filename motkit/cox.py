@@ -264,14 +264,16 @@ def _report(
     z: float,  # quantile of the normal law
 ) -> pl.DataFrame:  # one row per trait
     """Put coefficients, hazard ratios, errors, intervals and p-values in a table."""
-    error = np.sqrt(np.diag(plain))
-    used = error if robust is None else np.sqrt(np.diag(robust))
+    error, used = (np.sqrt(np.where(np.diag(each) > 0, np.diag(each), np.nan)) for each in (plain, plain if robust is None else robust))
+    if np.isnan(used).any():
+        told = [name for name, one in zip(names, used, strict=True) if np.isnan(one)]
+        warnings.warn(f"the data say nothing of {', '.join(map(repr, told))}: no interval, no p-value", ConvergenceWarning, stacklevel=3)
     columns = {"covariate": list(names), "coef": beta}
     with np.errstate(over="ignore"):
         ratio, low, high = np.exp(beta), np.exp(beta - z * used), np.exp(beta + z * used)
     columns |= {"hazard_ratio": ratio, "std_error": error, "robust_std_error": [None] * len(beta) if robust is None else used}
     columns |= {"ci_low": low, "ci_high": high, "z": beta / used, "p_value": 2 * ndtr(-np.abs(beta / used))}
-    return pl.DataFrame(columns, schema_overrides={"robust_std_error": pl.Float64})
+    return pl.DataFrame(columns, schema_overrides={"robust_std_error": pl.Float64}).with_columns(pl.col(pl.Float64).fill_nan(None))
 
 # %% ../nbs/00_ground/06_cox.ipynb #3f7bd9aa
 def _runs_of(

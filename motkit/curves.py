@@ -339,7 +339,7 @@ def cumulative_incidence(
 ) -> pl.DataFrame:  # `[by], cause, time, at_risk, events, incidence, std_error, ci_low, ci_high`; starts at time 0
     """Estimate the share that has ended by each cause after each time, while the other causes compete.
 
-    Intervals are symmetric and kept within 0 and 1. Raises as `kaplan_meier`, and `DesignError` without any event.
+    Intervals are symmetric and kept within 0 and 1; where the share is 1 its error is unknown (null). Raises as `kaplan_meier`, and `DesignError` without any event.
     Source: Aalen and Johansen 1978; variance Aalen 1978.
     """
     z, groups = z_of(confidence), _as_list(by)
@@ -350,7 +350,7 @@ def cumulative_incidence(
     parts = []
     for key, risk in risk_tables(frame, groups, causes):
         for number, events, (incidence, variance) in zip(causes, risk.events, _incidence(risk), strict=True):
-            error = np.sqrt(variance)
+            error = np.where(incidence < 1 - 1e-12, np.sqrt(variance), np.nan)
             low, high = np.clip(incidence - z * error, 0, 1), np.clip(incidence + z * error, 0, 1)
             columns = {"cause": np.full(len(risk.time), number), "time": risk.time, "at_risk": risk.at_risk, "events": events}
             parts.append((key, columns | {"incidence": incidence, "std_error": error, "ci_low": low, "ci_high": high}))

@@ -44,6 +44,11 @@ def _mean_time(risk: RiskTable, horizon: float) -> tuple[float, float]:
     return float(after[0]), float(terms.sum())
 
 
+def _known(variance: float) -> float:
+    """The standard error; not a number where nothing varied, which says nothing of how sure a number is."""
+    return float(variance**0.5) if variance > 0 else float("nan")
+
+
 def _check_horizon(horizon: float) -> None:
     if not 0 < horizon < float("inf"):
         raise SettingError("horizon", f"is {horizon}, needs a time above 0", "Type horizon=90 for 90 days.")
@@ -61,15 +66,17 @@ def restricted_mean(
 ) -> pl.DataFrame:  # `[by], horizon, n, rmst, std_error, ci_low, ci_high`, one row per group
     """Estimate the mean time without the event within the horizon, in the unit of `duration`.
 
-    Beyond the last observation the curve is held at its last share, with an `ExtrapolationWarning`.
+    Beyond the last observation the curve is held at its last share, with an `ExtrapolationWarning`. Where nobody left, or
+    all at once, the error is unknown (null).
     Raises as `kaplan_meier`. Source: Uno et al. 2014; variance by Greenwood's terms, Irwin 1949.
     """
     _check_horizon(horizon)
     z, groups, parts = z_of(confidence), _as_list(by), []
     for key, risk in risk_tables(check_durations(table, duration, event, entry, weight, groups), groups):
         mean, variance = _mean_time(risk, horizon)
-        low, high = max(mean - z * variance**0.5, 0.0), min(mean + z * variance**0.5, float(horizon))
-        columns = {"horizon": [float(horizon)], "n": [risk.n], "rmst": [mean], "std_error": [variance**0.5]}
+        error = _known(variance)
+        low, high = np.clip([mean - z * error, mean + z * error], 0.0, float(horizon))
+        columns = {"horizon": [float(horizon)], "n": [risk.n], "rmst": [mean], "std_error": [error]}
         parts.append((key, columns | {"ci_low": [low], "ci_high": [high]}))
     return _stack(parts)
 
@@ -118,14 +125,14 @@ def compare_restricted_mean(
     means, rows = {label: _mean_time(risk, horizon) for label, risk in found.items()}, []
     for label in others:
         (mean, variance), (base, base_variance) = means[label], means[reference]
-        error = (variance + base_variance) ** 0.5
+        error = _known(variance + base_variance)
         row = {group: label, "reference": reference, "n": found[label].n, "n_reference": found[reference].n}
         row |= {"rmst": mean, "rmst_reference": base, "difference": mean - base, "std_error": error}
         row |= {"ci_low": mean - base - z * error, "ci_high": mean - base + z * error, "p_value": _two_sided(mean - base, error)}
         for name, top, bottom in (("ratio", mean, base), ("lost_ratio", horizon - mean, horizon - base)):
             ok = top > 0 and bottom > 0
             log = np.log(top / bottom) if ok else float("nan")
-            spread = (variance / top**2 + base_variance / bottom**2) ** 0.5 if ok else float("nan")
+            spread = _known(variance / top**2 + base_variance / bottom**2) if ok else float("nan")
             row |= {name: np.exp(log), f"{name}_ci_low": np.exp(log - z * spread), f"{name}_ci_high": np.exp(log + z * spread)}
             row |= {f"{name}_p_value": _two_sided(log, spread)}
         rows.append(row)
@@ -199,7 +206,7 @@ def risk_difference(
     for label in others:
         risk, variance, n = _mean_risk(parts, group, label, causes, horizon, row)
         found = {group: label, "reference": reference, "horizon": float(horizon)}
-        gap, error = risk - base, (variance + base_variance) ** 0.5
+        gap, error = risk - base, _known(variance + base_variance)
         found |= {"n": n, "n_reference": base_n, "risk": risk, "risk_reference": base, "difference": gap, "std_error": error}
         rows.append(found | {"ci_low": gap - z * error, "ci_high": gap + z * error, "p_value": _two_sided(gap, error)})
     return pl.DataFrame(rows).with_columns(pl.col(pl.Float64).fill_nan(None))

@@ -92,7 +92,7 @@ def _p_value(row: Mapping[str, Any], base: Mapping[str, Any], plan: _Plan) -> tu
         pooled = (row["mean"] * row["n"] + base["mean"] * base["n"]) / (row["n"] + base["n"])
         error = math.sqrt(pooled * (1 - pooled) * (1 / row["n"] + 1 / base["n"]))
     if error == 0:
-        return (1.0 if gap == 0 else 0.0), plan.z
+        return (1.0 if plan.kind == "rate" and gap == 0 else math.nan), plan.z
     if plan.kind == "mean" or row["clusters"] < row["n"] or base["clusters"] < base["n"]:
         freedom = _freedom(row, base)
         reach = plan.z_limit or float(stdtrit(freedom, (1 + plan.confidence) / 2))
@@ -110,6 +110,8 @@ def _compare(row: Mapping[str, Any], base: Mapping[str, Any], plan: _Plan) -> di
     if plan.any_time_effect is not None:
         low, high, p = confidence_sequence(gap, error, plan.any_time_effect, 1 - plan.confidence)
     told: dict[str, float | None] = {"difference": gap, "ci_low": low, "ci_high": high, "std_error": error, "p_value": p}
+    if error == 0 and not (plan.kind == "rate" and plan.exact):  # nothing varies within the arms: how sure the difference is cannot be told
+        return {"difference": gap} | dict.fromkeys(("ci_low", "ci_high", "std_error", "p_value", "ratio", "ratio_ci_low", "ratio_ci_high"))
     if row["mean"] <= 0 or base["mean"] <= 0:
         return told | dict.fromkeys(("ratio", "ratio_ci_low", "ratio_ci_high"))
     spread = reach * math.sqrt(row["variance"] / row["mean"] ** 2 + base["variance"] / base["mean"] ** 2)
@@ -142,7 +144,8 @@ def _time_rows(rows: pl.LazyFrame, arm: str, outcome: tuple[str, str], control: 
     for row in found.iter_rows(named=True):
         pair = table.filter(pl.col(arm).is_in([control, row[arm]]))
         difference = {name: row.get(name) for name in ("difference", "ci_low", "ci_high", "std_error", "ratio", "ratio_ci_low", "ratio_ci_high")}
-        told = _at_look(difference | {"p_value": logrank(pair, *outcome, arm).p_value}, plan)
+        chance = logrank(pair, *outcome, arm).p_value
+        told = _at_look(difference | {"p_value": None if math.isnan(chance) else chance}, plan)
         result.append({"arm": row[arm], "n": counts[row[arm]], "value": row["rmst"]} | told)
     base = float(found["rmst_reference"][0]) if found.height else None
     return [{"arm": control, "n": counts[control], "value": base}, *result]
@@ -199,6 +202,9 @@ def _say_row(row: Mapping[str, Any], base: Mapping[str, Any], plan: _Plan, sever
     unit, words = (100, " percentage points") if plan.kind == "rate" else (1, " days" if plan.kind == "time" else "")
     if row["difference"] is None:
         return f"{row['arm']}: no difference can be told."
+    if row["ci_low"] is None:
+        values = f"{_say(row['value'], plan.kind)} against {_say(base['value'], plan.kind)}, n = {row['n']:,} and {base['n']:,}"
+        return f"{row['arm']}: {values}; nothing varies within the arms, so how sure the difference is cannot be told."
     gap, span = say_more(unit * row["difference"], unit * row["ci_low"], unit * row["ci_high"], words)
     p = say_p(row["p_adjusted"]) + " for all comparisons together" if several else say_p(row["p_value"])
     found = is_found(row["ci_low"], row["ci_high"], row["p_adjusted"] if several and not plan.z_limit else None, 1 - plan.confidence)
@@ -238,7 +244,7 @@ def _rows_of(rows: pl.LazyFrame, arm: str, outcome: str, control: str, cluster: 
     if before is not None:
         rows, left = remove_before(rows, outcome, before, plan.engine)
     sums = {row["arm"]: row for row in sum_arms(rows, arm, outcome, cluster, plan.engine).iter_rows(named=True)}
-    if alone := [name for name, row in sums.items() if row["variance"] is None]:
+    if alone := [name for name, row in sums.items() if row["clusters"] < 2]:
         units = "row" if cluster is None else "cluster"
         raise DesignError("compare_arms", f"{', '.join(map(repr, alone))} has a single {units}, so how it varies is not known", f"Give each arm two or more {units}s.")
     base = sums.pop(control)

@@ -9,7 +9,7 @@ __all__ = ['FrequencyResponse', 'frequency_response']
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import sqrt
+from math import isnan, nan, sqrt
 from typing import Any
 
 import numpy as np
@@ -51,11 +51,13 @@ def _levels(rows: pl.LazyFrame, cap: str, outcome: str, cluster: str | None, z: 
     value = sums["mean"].to_list()
     rising = bool(np.polyfit(sums["cap"], value, 1, w=np.sqrt(sums["n"]))[0] >= 0) if sums.height > 1 else True
     smooth = _isotonic(value, sums["n"].cast(pl.Float64).to_list(), rising)
-    return [
-        {"outcome": outcome, "cap": row["cap"], "n": row["n"], "value": row["mean"], "variance": row["variance"], "smooth": fitted,
-         "ci_low": row["mean"] - z * sqrt(row["variance"]), "ci_high": row["mean"] + z * sqrt(row["variance"])}
-        for row, fitted in zip(sums.iter_rows(named=True), smooth, strict=True)
-    ]  # fmt: skip
+    made = []
+    for row, fitted in zip(sums.iter_rows(named=True), smooth, strict=True):
+        variance = row["variance"] or nan  # one customer, or all alike: how sure the mean is cannot be told
+        half = z * sqrt(variance)
+        told = {"outcome": outcome, "cap": row["cap"], "n": row["n"], "value": row["mean"], "variance": variance, "smooth": fitted}
+        made.append(told | {"ci_low": row["mean"] - half, "ci_high": row["mean"] + half})
+    return made
 
 # %% ../nbs/60_measure/605_frequency.ipynb #33ab9dc2
 _STEPS: dict[str, Any] = dict.fromkeys(("outcome", "from_cap", "to_cap", "per_contact", "ci_low", "ci_high"), pl.Float64) | {"outcome": pl.String}
@@ -92,7 +94,7 @@ def _last_worth(steps: list[dict[str, Any]]) -> float:
     """The cap up to which each further contact brings more than nothing for sure."""
     best = steps[0]["from_cap"]
     for step in steps:
-        if step["ci_low"] <= 0:
+        if not step["ci_low"] > 0:
             break
         best = step["to_cap"]
     return float(best)
@@ -127,8 +129,8 @@ def frequency_response(
     levels = _all_levels(table, cap, names, cluster, z)
     steps = {name: _steps(found, z) for name, found in levels.items()}
     best = _last_worth(steps["net"]) if values is not None and steps["net"] else None
-    shown = pl.DataFrame([row for found in levels.values() for row in found]).drop("variance")
-    marginal = pl.DataFrame([row for found in steps.values() for row in found], schema=_STEPS)
+    shown = pl.DataFrame([row for found in levels.values() for row in found]).drop("variance").fill_nan(None)
+    marginal = pl.DataFrame([row for found in steps.values() for row in found], schema=_STEPS).fill_nan(None)
     if randomised:
         reading = _read(steps, best, table, [name for name in names if table[name].cast(pl.Float64).is_in([0.0, 1.0]).all()], confidence)
     else:
@@ -153,8 +155,11 @@ def _say_steps(name: str, steps: Sequence[Mapping[str, Any]], share: bool, confi
         return f"{name}: there is one cap only."
     unit, first = (100 if share else 1), steps[0]
     low, high = unit * first["ci_low"], unit * first["ci_high"]
+    if isnan(low):
+        each = f"{name}: from {first['from_cap']:g} to {first['to_cap']:g} contacts {unit * first['per_contact']:+.4g}{' percentage points' if share else ''} for each"
+        return f"{each}; nothing varies within these caps, so how sure that is cannot be told."
     gap, span = say_more(unit * first["per_contact"], low, high, " percentage points" if share else "")
-    sure = [step["to_cap"] for step in steps if not step["ci_low"] <= 0 <= step["ci_high"]]
+    sure = [step["to_cap"] for step in steps if step["ci_low"] > 0 or step["ci_high"] < 0]
     last = f"the last step that changes it for sure ends at {sure[-1]:g}" if sure else "no step changes it for sure"
     return f"{name}: from {first['from_cap']:g} to {first['to_cap']:g} contacts {gap} for each ({confidence:.0%} interval {span}); {last}."
 

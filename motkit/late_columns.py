@@ -25,9 +25,19 @@ def area_of(
     area, variance = weighted_auc(values, outcome, 1 - outcome)
     return max(area, 1 - area), variance**0.5
 
+# %% ../nbs/60_measure/606_late_columns.ipynb #26a22976
+def _score_limits(area: float, ones: int, zeros: int, z: float) -> tuple[float, float]:
+    """Limits of an area whose standard error is 0, as where the order is perfect. Source: Newcombe 2006, method 5."""
+    tried = np.linspace(0, 1, 10_001)
+    shape = (1 - tried) / (2 - tried) + tried / (1 + tried)
+    variance = tried * (1 - tried) * (1 + ((ones + zeros) / 2 - 1) * shape) / (ones * zeros)
+    inside = tried[(area - tried) ** 2 <= z**2 * variance + 1e-15]
+    return float(inside[0]), float(inside[-1])
+
 # %% ../nbs/60_measure/606_late_columns.ipynb #f061bc98
 def _as_values(column: pl.Series, outcome: Array, seed: int) -> Array:
     """A column as numbers: text and gaps by the share of outcomes of the value among the other half of the customers."""
+    column = column.fill_nan(None) if column.dtype.is_float() else column
     if (column.dtype.is_numeric() or column.dtype == pl.Boolean) and not column.null_count():
         return column.cast(pl.Float64).to_numpy()
     half = np.random.default_rng(seed).permutation(len(column)) % 2
@@ -52,12 +62,13 @@ def find_late_columns(
     if missing := [name for name in (outcome, *columns) if name not in table.columns]:
         raise SchemaError("table", f"missing {missing}", f"It has {table.columns}.")
     y = table[outcome].cast(pl.Float64).to_numpy()
-    if not np.isin(y, (0.0, 1.0)).all() or y.min() == y.max():
+    if not np.isin(y, (0.0, 1.0)).all() or len(np.unique(y)) < 2:
         raise DesignError("find_late_columns", f"`{outcome}` is not 0 for some and 1 for others", "Name a column that is.")
-    z, rows = z_of(confidence), []
+    z, ones, rows = z_of(confidence), int(y.sum()), []
     for name in columns:
         area, error = area_of(_as_values(table[name], y, seed), y)
-        rows.append((name, len(y), area, max(area - z * error, 0.0), min(area + z * error, 1.0), area - z * error > limit))
+        low, high = (area - z * error, area + z * error) if error > 0 else _score_limits(area, ones, len(y) - ones, z)
+        rows.append((name, len(y), area, max(low, 0.0), min(high, 1.0), low > limit))
     names = ("column", "n", "area", "ci_low", "ci_high", "suspect")
     types = dict.fromkeys(names, pl.Float64) | {"column": pl.String, "n": pl.Int64, "suspect": pl.Boolean}
     return pl.DataFrame(rows, schema=types, orient="row").sort("area", "column", descending=[True, False])

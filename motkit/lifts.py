@@ -66,7 +66,7 @@ def step_lifts(
 ) -> pl.DataFrame:  # `from_event, to_event, n, customers, expected, lift, ci_low, ci_high, p_value, q_value`, the surest first
     """Compare each step's count with its mean over all orders of the same paths; 1 means that order is chance.
 
-    `customers` are those who could make the step. Raises `SchemaError`, `SettingError`.
+    `customers` are those who could make the step; where all of them go the same way, interval and p-value are unknown. Raises `SchemaError`, `SettingError`.
     Source: linearised ratio over customers, Cochran (1977), ch. 6; false discovery rate, Benjamini and Hochberg (1995).
     """
     if min_customers < 2 or not 0 < confidence < 1:
@@ -85,13 +85,15 @@ def step_lifts(
 def _judge_lifts(sums: pl.DataFrame, confidence: float) -> pl.DataFrame:
     """Add lift, interval on the log scale, p-value and q-value to the sums of each step."""
     lift = pl.col("n") / pl.col("expected")
-    spread = (pl.col("_mm") - 2 * lift * pl.col("_mc") + lift**2 * pl.col("_cc")).clip(0).sqrt() / pl.col("n")
-    z = (pl.col("n") - pl.col("expected")) / (pl.col("_mm") - 2 * pl.col("_mc") + pl.col("_cc")).sqrt()
+    squares = pl.col("_mm") - 2 * lift * pl.col("_mc") + lift**2 * pl.col("_cc")
+    alike = (pl.col("n") > 0) & (squares <= 1e-12 * pl.col("_mm"))  # everybody's path is the same, which says nothing of chance
+    spread = pl.when(~alike).then(squares.clip(0).sqrt() / pl.col("n"))
+    z = pl.when(~alike).then((pl.col("n") - pl.col("expected")) / (pl.col("_mm") - 2 * pl.col("_mc") + pl.col("_cc")).sqrt())
     wide = float(ndtri((1 + confidence) / 2))
     low, high = ((lift.log() + side * wide * spread).exp() for side in (-1, 1))
     known = pl.col("n") > 0
     table = sums.with_columns(lift=lift, ci_low=pl.when(known).then(low).otherwise(0.0), ci_high=pl.when(known).then(high), _z=z)
-    p = 2 * ndtr(-np.abs(table["_z"].to_numpy()))
+    p = 2 * ndtr(-np.abs(table["_z"].fill_null(np.nan).to_numpy()))
     table = table.with_columns(p_value=p, q_value=adjust_fdr(p)).with_columns(pl.col("p_value", "q_value").fill_nan(None))
     return table.with_columns(pl.col("n").cast(pl.Int64), pl.col("customers").cast(pl.Int64)).drop("_mm", "_mc", "_cc", "_z")
 

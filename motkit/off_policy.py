@@ -45,7 +45,8 @@ def _estimates(reward: Array, weight: Array, direct: Array | None, fitted: Array
         terms |= {"direct model": direct, "DR": direct + weight * (reward - fitted)}
     rows = [(name, float(each.mean()), float(each.std(ddof=1) / n**0.5)) for name, each in terms.items()]
     table = pl.DataFrame(rows, schema={"method": pl.String, "value": pl.Float64, "std_error": pl.Float64}, orient="row")
-    return table.with_columns(ci_low=pl.col("value") - z * pl.col("std_error"), ci_high=pl.col("value") + z * pl.col("std_error"))
+    error = pl.when(pl.col("std_error") > 0).then("std_error")  # where all rewards are alike, how sure they are is unknown
+    return table.with_columns(std_error=error, ci_low=pl.col("value") - z * error, ci_high=pl.col("value") + z * error).fill_nan(None)
 
 # %% ../nbs/60_measure/63_off_policy.ipynb #e27877d6
 def _checked(log: pl.DataFrame, target: str, columns: tuple[str, str]) -> None:
@@ -58,8 +59,10 @@ def _checked(log: pl.DataFrame, target: str, columns: tuple[str, str]) -> None:
         fault = f"`{propensity}` is {'missing' if propensity not in log.columns else 'null in some rows'}: how likely each logged action was is not known"
         raise DesignError("off_policy_value", fault, "Let a small share of decisions be dealt by chance, and log the probability of each.")
     bad = log.filter((pl.col(propensity) <= 0) | (pl.col(propensity) > 1) | (pl.col(target) < 0) | (pl.col(target) > 1)).height
-    if bad or not log.height:
-        raise DesignError("off_policy_value", f"{bad} rows have a probability outside 0 to 1, of {log.height}", "Give shares from above 0 to 1.")
+    if bad or log.height < 2:
+        raise DesignError("off_policy_value", f"{bad} rows have a probability outside 0 to 1, of {log.height}", "Give shares from above 0 to 1, of two or more decisions.")
+    if unknown := log.filter(~pl.col(reward).cast(pl.Float64).is_finite().fill_null(False)).height:
+        raise DesignError("off_policy_value", f"{unknown} of {log.height} rows have no number in `{reward}`", "Give what came of each decision; 0 where nothing came.")
 
 # %% ../nbs/60_measure/63_off_policy.ipynb #cbaa600b
 LEAST_EFFECTIVE = 100.0
@@ -86,10 +89,13 @@ def off_policy_value(
     models = [None if name is None else log[name].cast(pl.Float64).to_numpy() for name in (direct, fitted)]
     table = _estimates(r, w, models[0], models[1], z_of(confidence))
     effective = float(w.sum() ** 2 / (w**2).sum()) if w.any() else 0.0
-    sure = effective >= LEAST_EFFECTIVE and unsupported <= 0.01 and float(w.max()) <= 0.05 * len(w)
     best = table.filter(pl.col("method") == ("DR" if direct and fitted else "SNIPS")).row(0, named=True)
+    supported = effective >= LEAST_EFFECTIVE and unsupported <= 0.01 and float(w.max()) <= 0.05 * len(w)
+    sure = supported and best["std_error"] is not None
     if sure:
         reading = f"The other rule would have brought {best['value']:.4g} per decision ({confidence:.0%} interval {best['ci_low']:.4g} to {best['ci_high']:.4g}; the log has {r.mean():.4g})."
+    elif supported:
+        reading = f"Not trustworthy: all that such decisions brought is {best['value']:.4g}, each time, so how sure that is cannot be told."
     else:
         reading = "Not trustworthy: the log has hardly tried what the other rule does."
     reading += f" n = {len(r):,} decisions, worth {effective:,.0f} equally weighted ones; {unsupported:.1%} of its choices were never possible in the log."

@@ -57,7 +57,7 @@ def persona_signifiers(
     table = of_event.join(everybody, how="cross").join(counts, on=["persona", "event"], how="left").with_columns(pl.col("n").fill_null(0))
     drawn = (pl.col("n") + pl.col("share_all")) / (pl.col("n_event") + 1)
     log_odds = (drawn / (1 - drawn)).log() - (pl.col("share_all") / (1 - pl.col("share_all"))).log()
-    told = add_wilson(table, "n", "n_event", confidence=confidence).with_columns(log_odds=log_odds)
+    told = add_wilson(table, "n", "n_event", confidence=confidence).with_columns(log_odds=log_odds.fill_nan(None))  # unknown where there is one persona only
     columns = ["persona", "event", "n_event", "n", "share", "ci_low", "ci_high", "share_all", "log_odds"]
     return told.select(columns).sort("persona", "log_odds", "event", descending=[False, True, False])
 
@@ -296,8 +296,8 @@ def _audit_one(rows: pl.DataFrame, name: str, min_cell: int) -> pl.DataFrame:
     counts = rows.group_by("level", "persona").agg(customers=pl.len().cast(pl.Int64)).sort("level", "persona")
     cells = hide_small_cells(counts, "level", "persona", min_cell)
     totals = cells.filter(pl.col("persona") == "all").select("level", _all="customers")
-    shares = cells.join(totals, on="level", how="left", maintain_order="left").with_columns(share=pl.col("customers") / pl.col("_all"))
+    shares = cells.join(totals, on="level", how="left", maintain_order="left").with_columns(share=(pl.col("customers") / pl.col("_all")).fill_nan(None))
     inner = (pl.col("level") != "all") & (pl.col("level") != "not known") & (pl.col("persona") != "all")
-    ratio = shares.filter(inner).group_by("persona").agg(lowest_ratio=pl.col("share").min() / pl.col("share").max())
+    ratio = shares.filter(inner).group_by("persona").agg(lowest_ratio=(pl.col("share").min() / pl.col("share").max()).fill_nan(None))
     told = shares.join(ratio, on="persona", how="left", maintain_order="left").with_columns(attribute=pl.lit(name), flagged=pl.col("lowest_ratio") < FAIR_RATIO)
     return told.select("attribute", "level", "persona", "customers", "share", "lowest_ratio", "flagged", "hidden")

@@ -15,6 +15,7 @@ from html import escape
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 
 from .curves import Array
@@ -355,10 +356,11 @@ def _assign(new: pl.DataFrame | pl.LazyFrame | CustomerTable, encoding: Encoding
 
 # %% ../nbs/30_loyalty/337_personas.ipynb #a0a0df1d
 def _read_customers(customers: CustomerTable | pl.DataFrame | pl.LazyFrame, protected: Sequence[str], allowed: Mapping[str, str]) -> CustomerTable:
-    """Any table of customers with its protected columns apart; a plain table counts as a profile."""
+    """Any table of customers with its protected columns apart; a plain table counts as a profile, and what is no number is missing."""
     if isinstance(customers, CustomerTable):
         return customers
-    return customer_table(None, _with_ids(customers.lazy().collect()), protected=protected, allow_protected=allowed)
+    known = customers.lazy().with_columns(cs.float().fill_nan(None)).collect()
+    return customer_table(None, _with_ids(known), protected=protected, allow_protected=allowed)
 
 
 def _pick_columns(made: CustomerTable, numeric: Sequence[str] | None, categorical: Sequence[str] | None, leave: Sequence[str], weight: Array) -> _Columns:

@@ -264,7 +264,7 @@ def rfm(
         check_columns(cuts, ["measure", "points", "least"], "cuts", "Give the second table of an earlier call.")
     result, rows = {"customer_id": table["customer_id"]}, []
     for name in RFM:
-        values = table[names[name]].cast(pl.Float64).fill_null(0.0) * (-1 if name == "recency" else 1)
+        values = table[names[name]].cast(pl.Float64).fill_nan(None).fill_null(0.0) * (-1 if name == "recency" else 1)
         known = None if cuts is None else cuts.filter(pl.col("measure") == name, pl.col("points") > 1).sort("points")["least"].to_list()
         least = _cuts(values, bins) if known is None else known
         points = pl.Series(np.searchsorted(np.array(least), values.to_numpy(), side="right") + 1, dtype=pl.Int64)

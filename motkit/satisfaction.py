@@ -28,9 +28,9 @@ def _edges(days: pl.Series, bands: int) -> list[float]:
 
 
 def _mean_row(answers: pl.Series, confidence: float) -> tuple[int, float | None, float | None, float | None]:
-    """`n`, mean and the interval of Student's t."""
+    """`n`, mean and the interval of Student's t; none for one answer, or answers that are all alike."""
     n, mean = answers.len(), answers.mean()
-    if n < 2 or mean is None:
+    if n < 2 or mean is None or answers.n_unique() < 2:
         return n, None if mean is None else float(str(mean)), None, None
     half = float(stdtrit(n - 1, (1 + confidence) / 2)) * float(np.std(answers.to_numpy(), ddof=1)) / n**0.5
     return n, float(str(mean)), float(str(mean)) - half, float(str(mean)) + half

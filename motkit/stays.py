@@ -150,7 +150,8 @@ def time_in_steps(
     middle = survival_quantiles(kaplan_meier(spells, "days", "left", by=by), 0.5)
     middle = middle.select(*by, median_days="time", median_ci_low="ci_low", median_ci_high="ci_high")
     fallen = cumulative_incidence(spells, "days", "kind", by=by).filter(pl.col("cause") == 2).group_by(by, maintain_order=True).last()
-    fallen = fallen.select(*by, drop_off="incidence", drop_ci_low="ci_low", drop_ci_high="ci_high")
+    sure = pl.when(pl.col("std_error") > 0)  # where nobody or everybody dropped out, how sure that is is unknown
+    fallen = fallen.select(*by, drop_off="incidence", drop_ci_low=sure.then("ci_low"), drop_ci_high=sure.then("ci_high"))
     joined = counts.join(middle, on=by, how="left").join(fallen, on=by, how="left").sort(by)
     none = pl.when(pl.col("timed") > pl.col("still_there")).then(pl.col("drop_off").fill_null(0.0))
     return joined.with_columns(drop_off=none)

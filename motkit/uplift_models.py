@@ -29,9 +29,10 @@ def _design(table: pl.DataFrame, features: Sequence[str]) -> Array:
     """Features as standardised numbers; text becomes one column a level but the first; gaps become the mean and a flag."""
     numbers = [name for name in features if table.schema[name].is_numeric() or table.schema[name] == pl.Boolean]
     texts = [name for name in features if name not in numbers]
-    columns = [table[name].cast(pl.Float64) for name in numbers]
+    finite = [pl.col(name).cast(pl.Float64) for name in numbers]
+    columns = table.select(pl.when(one.is_finite()).then(one) for one in finite).get_columns()
     flags = [column.is_null().cast(pl.Float64).to_numpy() for column in columns if column.null_count()]
-    filled = [column.fill_null(strategy="mean").to_numpy() for column in columns]
+    filled = [column.fill_null(strategy="mean").fill_null(0.0).to_numpy() for column in columns]
     levels = [(table[name].cast(pl.String) == level).fill_null(False).cast(pl.Float64).to_numpy() for name in texts for level in table[name].cast(pl.String).unique().drop_nulls().sort()[1:]]
     x = np.column_stack([*filled, *flags, *levels]) if filled or levels else np.zeros((table.height, 0))
     spread = x.std(axis=0)

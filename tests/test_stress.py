@@ -2,82 +2,60 @@
 
 import math
 import warnings
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
+from degenerate import AS_OF, KINDS, LOGS, OF_LOGS, OF_TABLES, TABLES, N, ask, log_of, nonsense_of, table_of
 
 import motkit
 from motkit import survival
 from motkit.errors import MotkitError, StatisticalWarning
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
-AS_OF = START + timedelta(days=120)
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, pl.DataFrame]:
+    chance = np.random.default_rng(2)
+    log = log_of(N, 12).with_columns(pl.col("timestamp") + pl.duration(minutes=pl.Series(chance.integers(0, 90 * 1440, 12 * N))), event=pl.Series(chance.choice(KINDS[:4], 12 * N)))
+    ends = log.group_by("customer_id").agg(pl.col("timestamp").max()).filter(pl.int_range(pl.len()) % 3 == 0)
+    starts = log.group_by("customer_id").agg(pl.col("timestamp").min() - pl.duration(hours=1))
+    more = [one.with_columns(event=pl.lit(name), channel=pl.lit("web")) for one, name in ((ends, "account_closed"), (starts, "sign_up"))]
+    return {"log": pl.concat([log, *more], how="diagonal").sort("customer_id", "timestamp"), "table": table_of()}
 
 
-def log_of(customers: int, events: int, gap_hours: float = 24.0, kinds: tuple[str, ...] = ("sign_up", "visit", "purchase", "help", "account_closed")) -> pl.DataFrame:
-    """A log of so many customers with so many events each."""
-    rows = [(f"c{c}", START + timedelta(hours=gap_hours * k), kinds[(k + c) % len(kinds)] if k else kinds[0], "web") for c in range(customers) for k in range(events)]
-    frame = pl.DataFrame(rows, schema={"customer_id": pl.String, "timestamp": pl.Datetime("us", "UTC"), "event": pl.String, "channel": pl.String}, orient="row")
-    return frame.with_columns(value=pl.lit(None, pl.Float64), duration_s=pl.lit(None, pl.Float64))
+@pytest.mark.parametrize("question", OF_LOGS)
+def test_a_degenerate_log_is_answered_or_refused_and_never_with_a_confident_number(question: str) -> None:
+    asked = ask(OF_LOGS[question], LOGS)
+    assert asked.wrong == []
+    assert asked.answered + asked.refused == len(LOGS)
 
 
-LOGS = {
-    "no events": log_of(0, 0),
-    "one event": log_of(1, 1),
-    "one customer": log_of(1, 40),
-    "two customers": log_of(2, 5),
-    "all at one instant": log_of(50, 5, 0.0),
-    "one event a customer": log_of(60, 1),
-    "nobody leaves": log_of(60, 6, 30.0, ("sign_up", "visit", "purchase")),
-    "everybody does the same": log_of(60, 8, 24.0, ("sign_up",)),
-}
-QUESTIONS: dict[str, Callable[[pl.DataFrame], object]] = {
-    "sessions": lambda log: motkit.session_table(motkit.split_sessions(log.lazy())).collect(),
-    "transitions": lambda log: motkit.transitions(log.lazy()).collect(),
-    "funnel": lambda log: motkit.funnel(log.lazy(), ["sign_up", "purchase"]),
-    "cohorts": lambda log: motkit.cohort_retention(log.lazy()),
-    "signals": lambda log: motkit.engagement_signals(log.lazy(), as_of=AS_OF),
-    "score": lambda log: motkit.score_engagement(log.lazy(), as_of=AS_OF),
-    "onboarding": lambda log: motkit.onboarding_table(log.lazy(), start="sign_up", milestone="purchase", churn="account_closed", as_of=AS_OF).table,
-    "moments": lambda log: motkit.find_moments(log.lazy(), outcome="account_closed", as_of=AS_OF).table,
-    "customer table": lambda log: motkit.customer_table(log.lazy(), as_of=AS_OF),
-    "personas": lambda log: motkit.build_personas(motkit.customer_table(log.lazy(), as_of=AS_OF)).cards,
-}
+@pytest.mark.parametrize("question", OF_TABLES)
+def test_a_degenerate_table_is_answered_or_refused_and_never_with_a_confident_number(question: str) -> None:
+    asked = ask(OF_TABLES[question], TABLES)
+    assert asked.wrong == []
+    assert asked.answered + asked.refused == len(TABLES)
 
 
-def collect(result: object) -> list[pl.DataFrame]:
-    """The tables of a result."""
-    if isinstance(result, pl.LazyFrame):
-        return [result.collect()]
-    if isinstance(result, pl.DataFrame):
-        return [result]
-    return [value for value in vars(result).values() if isinstance(value, pl.DataFrame)] if hasattr(result, "__dict__") else []
+@pytest.mark.parametrize("question", [*OF_LOGS, *OF_TABLES])
+def test_each_question_has_an_answer_where_there_is_something_to_tell(question: str, plain: dict[str, pl.DataFrame]) -> None:
+    given = {"a log": plain["log"]} if question in OF_LOGS else {"a table": plain["table"]}
+    assert ask((OF_LOGS | OF_TABLES)[question], given).answered
 
 
-def has_no_confident_nonsense(table: pl.DataFrame) -> None:
-    """Shares and p-values lie in 0 to 1, intervals hold their estimate, nothing is infinite unless an interval is open."""
-    for name in table.columns:
-        if table[name].dtype.is_float() and name in {"share", "p_value", "q_value", "retention", "survival", "incidence", "reach"}:
-            assert table[name].drop_nulls().drop_nans().is_between(0, 1).all(), name
-    if {"ci_low", "ci_high"} <= set(table.columns):
-        assert (table["ci_low"] <= table["ci_high"]).fill_null(True).all()
-
-
-@pytest.mark.parametrize("question", QUESTIONS)
-@pytest.mark.parametrize("kind", LOGS)
-def test_a_degenerate_log_is_answered_or_refused(kind: str, question: str) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        warnings.simplefilter("ignore", StatisticalWarning)
-        try:
-            tables = collect(QUESTIONS[question](LOGS[kind]))
-        except MotkitError:
-            return
-    for table in tables:
-        has_no_confident_nonsense(table)
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (pl.DataFrame({"p_value": [float("nan")]}), "no number"),
+        (pl.DataFrame({"share": [1.2]}), "beyond 0 and 1"),
+        (pl.DataFrame({"mean": [1.0], "ci_low": [1.0], "ci_high": [1.0]}), "one number"),
+        (pl.DataFrame({"ci_low": [2.0], "ci_high": [1.0]}), "lies above"),
+        (pl.DataFrame({"p_value": [0.01]}), "one or two customers"),
+        (pl.DataFrame({"lift": [float("inf")]}), "no end"),
+    ],
+)
+def test_nonsense_is_seen(table: pl.DataFrame, said: str) -> None:
+    assert [fault for fault in nonsense_of(table, tiny=True) if said in fault]
 
 
 def test_nobody_who_left_gives_no_moment_that_breaks_or_makes() -> None:

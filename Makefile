@@ -26,7 +26,7 @@ demo: $(STAMP)  ## the whole analysis on the demo data, served at a local addres
 test: $(STAMP)  ## all tests
 	@$(BIN)/python tests/find_chromium.py
 	@$(BIN)/python tests/engine_venvs.py
-	@$(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)  # one thread of numpy's for each worker: more wait for each other
 
 engines: $(STAMP)  ## the environments of Sail and of Spark, in which the tests compare them with one machine
 	@$(BIN)/python tests/engine_venvs.py

@@ -9,6 +9,8 @@ __all__ = ['Block', 'FLOOR', 'SHORT_STEPS', 'MOST_STEPS', 'TOLERANCE', 'Mixture'
 # %% ../nbs/30_loyalty/334_mixture.ipynb #af4a2997
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 import numpy as np
 import polars as pl
@@ -136,26 +138,42 @@ class _Frame:
     population: Sums
     alpha: float
 
+    @cached_property
+    def _places(self) -> tuple[slice, ...]:
+        edges = [0, *accumulate([self.numbers] * 3 + list(self.sizes))]
+        return tuple(slice(*pair) for pair in pairwise(edges))
+
     def split(self, sums: Array) -> tuple[Array, Array, Array, tuple[Array, ...]]:
         """Sums of squares, sums and counts of the numbers, and counts of the levels."""
-        edges = np.cumsum([self.numbers] * 3 + list(self.sizes))
-        parts = np.split(sums, edges[:-1], axis=1) if len(edges) else [sums]
-        return parts[0], parts[1], parts[2], tuple(parts[3:])
+        square, linear, known, *words = (sums[:, place] for place in self._places)
+        return square, linear, known, tuple(words)
+
+    @cached_property
+    def average(self) -> tuple[Array, Array, tuple[Array, ...]]:
+        """The average customer: mean and mean square of each number; the counts of each level that `alpha` of them add."""
+        square, linear, known, words = self.split(self.population.features)
+        seen = np.maximum(known, 1e-300)
+        return linear / seen, square / seen, tuple(self.alpha * everybody / np.maximum(everybody.sum(), 1e-300) for everybody in words)
+
+    @cached_property
+    def features(self) -> Array:
+        """The features of the average customer."""
+        known, words = self.split(self.population.features)[2:]
+        per = np.concatenate([known, known, known, *(np.broadcast_to(w.sum(axis=1, keepdims=True), w.shape) for w in words)], axis=1)
+        return np.asarray(self.population.features / np.maximum(per, 1e-300))
 
 # %% ../nbs/30_loyalty/334_mixture.ipynb #f505fe43
 def maximise(frame: _Frame, sums: Sums) -> Mixture:
     """The mixture that fits the sums best, with `alpha` average customers added to each kind."""
     square, linear, known, words = frame.split(sums.features)
-    all_square, all_linear, all_known, all_words = frame.split(frame.population.features)
-    seen = np.maximum(all_known, 1e-300)
-    middle, second = all_linear / seen, all_square / seen
+    middle, second, added = frame.average
     spread = np.maximum(second - middle**2, 1e-12)
     n = np.maximum(known + frame.alpha, 1e-300)
     mean = (linear + frame.alpha * middle) / n
     variance = np.maximum((square + frame.alpha * second) / n - mean**2, FLOOR * spread)
     levels = []
-    for counts, everybody in zip(words, all_words, strict=True):
-        counts = counts + frame.alpha * everybody / np.maximum(everybody.sum(), 1e-300)
+    for counts, more in zip(words, added, strict=True):
+        counts = counts + more
         total = counts.sum(axis=1, keepdims=True)
         levels.append(np.where(total > 0, counts / np.maximum(total, 1e-300), 1 / counts.shape[1]))
     share = sums.weight + frame.alpha / len(sums.weight)
@@ -167,10 +185,7 @@ def _penalty(frame: _Frame, mixture: Mixture) -> float:
     if frame.alpha == 0:
         return 0.0
     matrix, constant = _as_matrix(mixture)
-    known, words = frame.split(frame.population.features)[2:]
-    per = np.concatenate([known, known, known, *(np.broadcast_to(w.sum(axis=1, keepdims=True), w.shape) for w in words)], axis=1)
-    average = frame.population.features / np.maximum(per, 1e-300)
-    return float(frame.alpha * ((matrix * average).sum() + constant.mean()))
+    return float(frame.alpha * ((matrix * frame.features).sum() + constant.mean()))
 
 # %% ../nbs/30_loyalty/334_mixture.ipynb #67d2a2d9
 def _random_mixture(frame: _Frame, k: int, rng: np.random.Generator) -> Mixture:

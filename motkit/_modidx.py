@@ -4684,6 +4684,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'motkit.workbench.match_events': ('65_study/workbench.html#match_events', 'motkit/workbench.py')},
             'motkit.written': { 'motkit.written._enter': ('00_ground/written.html#_enter', 'motkit/written.py'),
                                 'motkit.written._split_path': ('00_ground/written.html#_split_path', 'motkit/written.py'),
+                                'motkit.written.file_to_write': ('00_ground/written.html#file_to_write', 'motkit/written.py'),
                                 'motkit.written.find_lines': ('00_ground/written.html#find_lines', 'motkit/written.py'),
                                 'motkit.written.near_names': ('00_ground/written.html#near_names', 'motkit/written.py'),
                                 'motkit.written.parse_toml': ('00_ground/written.html#parse_toml', 'motkit/written.py'),

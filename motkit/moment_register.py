@@ -24,7 +24,7 @@ from .candidates import Pattern
 from .errors import SettingError
 from .kinds import KINDS, WANTS
 from .moments import Moments
-from .written import find_lines, read_toml, say_line
+from .written import file_to_write, find_lines, read_toml, say_line
 
 # %% ../nbs/40_moments/413_moment_register.ipynb #14c63b46
 STATUSES, PROMISE_KINDS = ("proposed", "accepted", "rejected"), ("", "explicit", "tacit")
@@ -206,8 +206,8 @@ def write_moments(
     register: Register,
     path: str | Path,  # replaced if it is there
 ) -> None:
-    """Write the register as TOML that `read_moments` reads as the same; comments stay only at the top of the file."""
-    file = Path(path)
+    """Write the register as TOML that `read_moments` reads as the same; comments stay only at the top of the file. Raises `SettingError`."""
+    file = file_to_write(path, "Name the file, e.g. moments.toml.")
     parts = ([register.preface] if register.preface else []) + [_moment_text(moment) for moment in register]
     handle, beside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     with os.fdopen(handle, "w", encoding="utf-8") as out:

@@ -21,6 +21,7 @@ from .ocel_tables import is_relational, read_relational, write_relational
 from .raw import RawTable
 from .records import feed_parser, make_legible, make_parser, read_json, stage_rows
 from .schema import EVENTS, check_table
+from .written import file_to_write
 
 # %% ../nbs/10_record/106_ocel.ipynb #09f82bdd
 _TABLES = {
@@ -320,7 +321,7 @@ def write_ocel(
         chosen = objects or {"customer_id": "customer"} | ({"session_id": "session"} if "session_id" in has else {})
         check_table(log, dict.fromkeys(chosen, pl.String()), "events", "Objects are columns of text ids.")
         log = _from_events(log, chosen)
-    target, content = Path(path), _to_json(log)
+    target, content = file_to_write(path, "Name the file, e.g. log.jsonocel."), _to_json(log)
     if target.suffix in (".sqlite", ".sqlite3", ".db"):
         write_relational(content, target)
         return target

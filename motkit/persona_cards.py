@@ -26,7 +26,7 @@ from .schema import EVENTS, check_columns, check_table
 from .scoring import place
 from .sessions import split_sessions
 from .small_cells import hide_small_cells
-from .written import read_toml
+from .written import file_to_write, read_toml
 
 # %% ../nbs/30_loyalty/338_persona_cards.ipynb #f58828c1
 _ASSIGNED = {"customer_id": pl.String(), "persona": pl.String()}
@@ -244,13 +244,14 @@ def write_persona_names(
     personas: Personas,
     path: str | Path,  # a TOML file; made anew
 ) -> Path:
-    """Write a section a persona: its name, empty where none was given, and the proposal as a comment."""
+    """Write a section a persona: its name, empty where none was given, and the proposal as a comment. Raises `SettingError`."""
     lines = ["# The names of personas. Fill in `name`; what is proposed is made from the strongest traits.", ""]
     for row in personas.cards.iter_rows(named=True):
         name = personas.names.get(row["persona"], "")
         lines += [f"[{row['persona']}]", f"# proposed: {row['proposed_name']}", f"name = {json.dumps(name, ensure_ascii=False)}", ""]
-    Path(path).write_text("\n".join(lines), encoding="utf-8")
-    return Path(path)
+    file = file_to_write(path, "Name the file, e.g. persona_names.toml.")
+    file.write_text("\n".join(lines), encoding="utf-8")
+    return file
 
 
 def read_persona_names(path: str | Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from .errors import SchemaError, SettingError
 from .raw import OPENERS, RawTable
 from .records import feed_parser, make_parser, stage_rows
 from .schema import EVENTS, check_table
+from .written import file_to_write
 
 # %% ../nbs/10_record/105_xes.ipynb #e63397e2
 _TAGS: dict[str, pl.DataType] = {
@@ -216,7 +217,7 @@ def write_xes(
     rows = events.lazy().sort(case, "timestamp", maintain_order=True).collect(engine="streaming")
     trace, event = _order_columns(rows.schema, case)
     _check_steady(rows, case, list(trace))
-    target = Path(path)
+    target = file_to_write(path, "Name the file, e.g. log.xes.gz.")
     with OPENERS.get(target.suffix, open)(target, "wt", encoding="utf-8", newline="\n") as text:
         text.write('<?xml version="1.0" encoding="UTF-8"?>\n<log xes.version="1849-2016" xmlns="http://www.xes-standard.org/">\n')
         for name, prefix in zip(_EXTENSIONS, _PREFIXES, strict=True):

@@ -12,37 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from .errors import MissingExtraError
-
-# %% ../nbs/30_loyalty/345_threshold_plots.ipynb #58acbc88
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#767676"
-
-
-def _holoviews() -> Any:
-    """What draws, with its Bokeh side loaded. Raises `MissingExtraError` when it is not installed."""
-    try:
-        import holoviews as hv
-        import hvplot.polars  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("motkit.threshold_plots", f"needs {error.name}, which is not installed", "Type: pip install 'motkit[apps]'") from None
-    return hv
-
-
-def _quiet(plot: Any, element: Any) -> None:
-    """No frame and no toolbar, grey text."""
-    figure = plot.state
-    figure.outline_line_color, figure.toolbar_location = None, None
-    figure.xgrid.grid_line_color, figure.ygrid.grid_line_alpha = None, 0.4
-    for axis in figure.axis:
-        axis.axis_line_color = axis.minor_tick_line_color = None
-        axis.major_label_text_color = axis.axis_label_text_color = _GREY
-        axis.axis_label_text_font_style = "normal"
-    for legend in figure.legend:
-        legend.border_line_color, legend.background_fill_alpha = None, 0.0
-
-
-def _finish(element: Any, x: str, y: str, title: str, **opts: Any) -> Any:
-    return element.opts(xlabel=x, ylabel=y, title=title, responsive=True, min_width=300, height=300, show_grid=True, hooks=[_quiet], **opts)
+from .sketches import BLUE, GREY, ORANGE, finish_sketch, load_holoviews
 
 # %% ../nbs/30_loyalty/345_threshold_plots.ipynb #85ba69da
 def plot_scan(
@@ -53,28 +23,28 @@ def plot_scan(
     confidence: float = 0.95,
 ) -> Any:  # two panels, one above the other
     """Draw the likelihood of each day with the confidence set, and churn by onboarding day. Raises `MissingExtraError`."""
-    hv = _holoviews()
+    hv = load_holoviews("motkit.threshold_plots")
     if not scan.height:
         return hv.Text(0.5, 0.5, "No day could be tried.").opts(xaxis=None, yaxis=None)
     day, lost = scan["day"].to_numpy(), (scan["lr"] - scan["lr"].max()).to_numpy()
     inside = np.isin(day, list(confidence_set))
-    line = hv.Curve((day, lost), "day", "lost").opts(color=_GREY, line_width=1)
-    points = hv.Points((day[~inside], lost[~inside]), ["day", "lost"]).opts(color=_GREY, size=5)
-    chosen = hv.Points((day[inside], lost[inside]), ["day", "lost"]).opts(color=_ORANGE, size=9)
-    limit = hv.HLine(2 * np.log(1 - np.sqrt(confidence))).opts(color=_ORANGE, line_dash="dashed", line_width=1)
+    line = hv.Curve((day, lost), "day", "lost").opts(color=GREY, line_width=1)
+    points = hv.Points((day[~inside], lost[~inside]), ["day", "lost"]).opts(color=GREY, size=5)
+    chosen = hv.Points((day[inside], lost[inside]), ["day", "lost"]).opts(color=ORANGE, size=9)
+    limit = hv.HLine(2 * np.log(1 - np.sqrt(confidence))).opts(color=ORANGE, line_dash="dashed", line_width=1)
     best = float(day[int(lost.argmax())])
     ratio = "" if ratio_ci is None else f", hazard ratio {ratio_ci[0]:.2f} to {ratio_ci[1]:.2f}"
     xlim = (0, max([float(day.max()), *shape_curve["onboarded_day"].to_list()]) + 1)
     title = f"Best day {best:g}{ratio}; orange: days compatible with the data ({confidence:.0%})"
-    upper = _finish(limit * line * points * chosen, "candidate day", "likelihood ratio, less the best", title, xlim=xlim)
+    upper = finish_sketch(limit * line * points * chosen, "candidate day", "likelihood ratio, less the best", title, xlim=xlim)
     if not shape_curve.height:
         return upper
     x, middle, low, high = (shape_curve[name].to_numpy() for name in ("onboarded_day", "log_hr", "ci_low", "ci_high"))
-    band = hv.Area((x, np.exp(low), np.exp(high)), "onboarded", ["ratio", "high"]).opts(color=_BLUE, alpha=0.2, line_width=0)
-    ratios = band * hv.Curve((x, np.exp(middle)), "onboarded", "ratio").opts(color=_BLUE, line_width=2)
-    ratios = ratios * hv.HLine(1.0).opts(color=_GREY, line_width=1)
-    ratios = ratios * hv.VLine(best).opts(color=_ORANGE, line_dash="dashed", line_width=1)
-    lower = _finish(ratios, f"day of onboarding ({x[-1]:g}: later or never)", "hazard ratio, log scale", "Churn by day of onboarding, against the median day", logy=True, xlim=xlim)
+    band = hv.Area((x, np.exp(low), np.exp(high)), "onboarded", ["ratio", "high"]).opts(color=BLUE, alpha=0.2, line_width=0)
+    ratios = band * hv.Curve((x, np.exp(middle)), "onboarded", "ratio").opts(color=BLUE, line_width=2)
+    ratios = ratios * hv.HLine(1.0).opts(color=GREY, line_width=1)
+    ratios = ratios * hv.VLine(best).opts(color=ORANGE, line_dash="dashed", line_width=1)
+    lower = finish_sketch(ratios, f"day of onboarding ({x[-1]:g}: later or never)", "hazard ratio, log scale", "Churn by day of onboarding, against the median day", logy=True, xlim=xlim)
     return (upper + lower).cols(1).opts(toolbar=None)
 
 # %% ../nbs/30_loyalty/345_threshold_plots.ipynb #1059576d
@@ -84,9 +54,9 @@ def plot_share_churned(
     strata: Sequence[str] = (),  # both arms are shown for the same mix of these
 ) -> Any:
     """Draw the share churned since the day, late and on time, with intervals. Raises `MissingExtraError`."""
-    hv = _holoviews()
+    hv = load_holoviews("motkit.threshold_plots")
     parts = []
-    for name, colour in zip(curves["arm"].unique(maintain_order=True), (_ORANGE, _BLUE), strict=False):
+    for name, colour in zip(curves["arm"].unique(maintain_order=True), (ORANGE, BLUE), strict=False):
         own = curves.filter(pl.col("arm") == name)
         label = f"{name} (n = {own['at_risk'][0]:,.0f})"
         edges = {"days_since": own["days_since"].to_numpy()} | {c: 100 * own[c].to_numpy() for c in ("share", "ci_low", "ci_high")}
@@ -95,4 +65,4 @@ def plot_share_churned(
         parts.append(band.opts(color=colour, alpha=0.18, line_width=0))
         parts.append(hv.Curve((steps["days_since"], steps["share"]), "days_since", "churned", label=label).opts(color=colour, line_width=2))
     mix = f", same mix of {' and '.join(strata)}" if strata else ""
-    return _finish(hv.Overlay(parts), f"days since day {day:g}", "churned, %", f"Churned since day {day:g}{mix}", legend_position="top_left")
+    return finish_sketch(hv.Overlay(parts), f"days since day {day:g}", "churned, %", f"Churned since day {day:g}{mix}", legend_position="top_left")

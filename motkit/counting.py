@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from .decimals import say_marks
 from .raw import TempFolder
 from .rows import LogTable
 from .times import TWO_ORDERS, read_texts
@@ -173,6 +174,7 @@ def _notes(table: LogTable, count: Count) -> list[str]:
     if schema[name] == pl.String and not table.part.time.format and table.times.str.contains(TWO_ORDERS).any():
         shown = "" if table.day_first is None else ", as the times with a number above 12 show"
         notes.append(f"times such as 01/02/2024 were read with the {'day' if table.settled.time.day_first else 'month'} first{shown}")
+    notes += [said for column, marks in table.marks.items() if (said := say_marks(column, marks))]
     if count.twice:
         notes.append(f"{count.twice:,} events in an hour that comes twice in {table.part.time.zone} were taken as the earlier one")
     if count.late and table.raw.known:

@@ -200,6 +200,7 @@ def read_events(
     query: str | None = None,  # SQL for a database
     separator: str | None = None,  # of separated text
     encoding: str | None = None,  # of separated text
+    decimal_comma: bool | Sequence[str] | None = None,  # numbers written 12,50: of all columns, or of these of the source; False: 1,234 is a thousand; None: as each column shows
     constants: Mapping[str, str | float] | None = None,  # the same value on every row, e.g. {"channel": "web"}
     pseudonym_key: str | bytes | None = None,  # a secret of 16 bytes or more; identifiers become keyed hashes while they are read
     pseudonym_columns: Sequence[str] = (),  # further columns that name people
@@ -209,12 +210,11 @@ def read_events(
 
     Raises `SourceError` for a source, column, type, zone or description that does not fit, `SettingError` for a window that is none.
     """
-    times = {"zone": time_zone, "day_first": day_first, "unit": time_unit, "format": time_format}
-    given: dict[str, Any] = {"table": table, "query": query, "separator": separator, "encoding": encoding, "duplicates": duplicates}
-    given["format"] = None if source_format == "auto" else source_format
+    given: dict[str, Any] = {"table": table, "query": query, "separator": separator, "encoding": encoding, "duplicates": duplicates, "decimal_comma": decimal_comma}
+    given |= {} if source_format == "auto" else {"format": source_format}
     given = {key: value for key, value in given.items() if value is not None}
-    tables_of = {"time": {key: value for key, value in times.items() if value is not None}, "constants": dict(constants or {})}
-    tables_of["columns"] = {name: column or "" for name, column in (columns or {}).items()}
+    times = {"zone": time_zone, "day_first": day_first, "unit": time_unit, "format": time_format}
+    tables_of = {"time": {key: value for key, value in times.items() if value is not None}, "constants": dict(constants or {}), "columns": {name: column or "" for name, column in (columns or {}).items()}}
     given |= {key: value for key, value in tables_of.items() if value}
     tables, secret = [], None if pseudonym_key is None else read_key(pseudonym_key)
     for part, place, folder in _gather_parts(source, description, given):

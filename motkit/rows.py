@@ -16,6 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
+from .decimals import Marks, count_marks, read_number
 from .errors import SourceError
 from .raw import RawTable, explain_faults
 from .records import FAULTS
@@ -114,10 +115,10 @@ def as_text(column: pl.Expr, dtype: pl.DataType, name: str, about: str) -> pl.Ex
     return column.cast(pl.String)
 
 # %% ../nbs/10_record/111_rows.ipynb #71c11660
-def as_number(column: pl.Expr, dtype: pl.DataType, name: str, about: str) -> tuple[pl.Expr, pl.Expr]:
+def as_number(column: pl.Expr, dtype: pl.DataType, name: str, about: str, decimal_comma: bool | None = None) -> tuple[pl.Expr, pl.Expr]:
     """A column as number, null where missing, and whether it is neither a number nor missing."""
     if dtype == pl.String:
-        number = column.str.strip_chars().cast(pl.Float64, strict=False)
+        number = read_number(column, decimal_comma)
         missing = column.is_null() | column.str.contains(_MISSING)
         number = pl.when(~missing & number.is_finite()).then(number)
         return number, ~missing & number.is_null()
@@ -125,6 +126,12 @@ def as_number(column: pl.Expr, dtype: pl.DataType, name: str, about: str) -> tup
         raise SourceError(about, f"the column for {name!r} is {dtype}, which is no number", "Name a column of numbers, or leave it out.")
     number = column.dt.total_microseconds() / 1_000_000 if isinstance(dtype, pl.Duration) else column.cast(pl.Float64)
     return number.fill_nan(None), number.is_infinite().fill_null(False)
+
+
+def _has_comma(part: Part, column: str) -> bool | None:
+    """Whether the numbers of a source's column have a decimal comma, as far as somebody told or the column shows."""
+    told = part.decimal_comma
+    return (True if column in told else None) if isinstance(told, list) else told
 
 # %% ../nbs/10_record/111_rows.ipynb #52d03f2c
 def read_lookups(part: Part, folder: Path) -> list[pl.DataFrame]:
@@ -156,7 +163,7 @@ def _convert_types(rows: pl.LazyFrame, part: Part, about: str) -> tuple[pl.LazyF
         if kind == "text":
             rows = rows.with_columns(as_text(pl.col(name), schema[name], name, about).alias(name))
             continue
-        number, wrong = as_number(pl.col(name), schema[name], name, about)
+        number, wrong = as_number(pl.col(name), schema[name], name, about, _has_comma(part, name))
         typed = number.cast(pl.Int64 if kind == "integer" else pl.Float64, strict=False)
         rows = rows.with_columns(typed.alias(name), (wrong | (typed != number).fill_null(False)).alias(f"\0type {name}"))
         bad[f"{name} is not {'an integer' if kind == 'integer' else 'a number'}"] = pl.col(f"\0type {name}")
@@ -191,7 +198,7 @@ def _make_canonical(columns: Mapping[str, str], schema: pl.Schema, part: Part, a
     for name, plain in (("value", "value"), ("duration_s", "duration")):
         made[name] = pl.lit(None, pl.Float64)
         if name in columns:
-            made[name], bad[f"{plain} is not a number"] = as_number(pl.col(columns[name]), schema[columns[name]], name, about)
+            made[name], bad[f"{plain} is not a number"] = as_number(pl.col(columns[name]), schema[columns[name]], name, about, _has_comma(part, columns[name]))
     if "duration_s" in columns:
         bad["negative duration"] = pl.col("\0duration_s") < 0
     for name, mapping in part.maps.items():
@@ -276,6 +283,20 @@ def _may_be_two_orders(times: pl.Series, rules: TimeRules) -> bool:
     told = rules.day_first is not None or rules.format is not None or rules.unit is not None
     return not told and times.dtype == pl.String and bool(times.str.contains(TWO_ORDERS).any())
 
+# %% ../nbs/10_record/111_rows.ipynb #3f4f2efc
+def _number_columns(part: Part, columns: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """The source's columns that `types` calls numbers, and those of value and duration."""
+    return [name for name, kind in part.types.items() if kind != "text"], [columns[name] for name in ("value", "duration_s") if name in columns]
+
+
+def _check_commas(part: Part, columns: Mapping[str, str], about: str) -> None:
+    """Refuse a decimal comma for a column that is none of numbers."""
+    numbers = [name for names in _number_columns(part, columns) for name in names]
+    other = [name for name in part.decimal_comma if name not in numbers] if isinstance(part.decimal_comma, list) else []
+    if other:
+        hint = f"Columns of numbers are those of value and duration_s, and those that [types] calls a number: {numbers}."
+        raise SourceError(about, f"`decimal_comma` names {other}, which it does not read as numbers", hint)
+
 # %% ../nbs/10_record/111_rows.ipynb #2c5735cf
 @dataclass
 class _Described:
@@ -296,6 +317,7 @@ class _Described:
             head = derive_columns(self.add_known(self.raw.head.lazy()), self.part, self.lookups, about)[0].collect()
             self.columns = choose_columns(self.part, head.columns, about)
             self.times = head[self.columns["timestamp"]]
+            _check_commas(self.part, self.columns, about)
             rows, self.reasons = self._apply(self.part, self.raw.head.lazy())
             rows.collect()
 
@@ -306,6 +328,18 @@ class _Described:
 
     def _apply(self, part: Part, rows: pl.LazyFrame) -> tuple[pl.LazyFrame, tuple[str, ...]]:
         return prepare_rows(self.add_known(rows), part, self.lookups, self.columns, self.times, self.window, self.raw.about)
+
+# %% ../nbs/10_record/111_rows.ipynb #831bde1f
+def _count_decimals(table: _Described, rows: pl.LazyFrame) -> dict[str, Marks]:
+    """The decimal marks of the texts that become numbers: those of `types` as they came, those of value and duration as they are made."""
+    known = table.add_known(rows)
+    made = derive_columns(known, table.part, table.lookups, table.raw.about)[0]
+    counted: dict[str, Marks] = {}
+    for frame, names in zip((known, made), _number_columns(table.part, table.columns), strict=True):
+        schema = frame.collect_schema()
+        texts = [name for name in dict.fromkeys(names) if schema.get(name) == pl.String]
+        counted |= count_marks(frame, texts) if texts else {}
+    return counted
 
 # %% ../nbs/10_record/111_rows.ipynb #ba72c0c7
 class LogTable(_Described):
@@ -326,8 +360,21 @@ class LogTable(_Described):
         return self._apply(self.settled, rows)
 
     @cached_property
+    def marks(self) -> dict[str, Marks]:
+        """The decimal marks of the columns of numbers, where nobody told them and the first rows or a separator `;` hint at a comma."""
+        first, scan = {} if self.part.decimal_comma is not None else _count_decimals(self, self.raw.head.lazy()), self.scan
+        hint = any(marks.comma or marks.either_comma for marks in first.values()) or any(separator == ";" for _, separator in self.raw.texts)
+        return _count_decimals(self, scan) if first and hint else {}
+
+    @cached_property
     def settled(self) -> Part:
-        """The rules with the order of day and month; where nobody told it, the times are looked through for it."""
+        """The rules with the decimal mark and the order of day and month; where nobody told them, the rows are looked through for them."""
+        part = self._with_order()
+        commas = [name for name, marks in self.marks.items() if marks.decimal_comma]
+        return part.model_copy(update={"decimal_comma": commas}) if commas else part
+
+    def _with_order(self) -> Part:
+        """The rules with the order of day and month."""
         if _may_be_two_orders(self.times, self.part.time):
             times = derive_columns(self.add_known(self.scan), self.part, self.lookups, self.raw.about)[0]
             self.day_first = find_day_first(times, self.columns["timestamp"])

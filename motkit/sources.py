@@ -64,6 +64,7 @@ class Part(BaseModel):
     constants: dict[str, str | float] = {}  # the same value on every row
     expressions: dict[str, str] = {}  # name -> SQL expression over the source's columns
     maps: dict[str, dict[str, str]] = {}  # column -> {old: new}
+    decimal_comma: bool | list[str] | None = None  # numbers written 12,50: of all columns, or of these; false: 1,234 is a thousand; None: as each column shows
     types: dict[str, Literal["text", "integer", "number"]] = {}  # source column -> type; what does not fit is rejected
     reject: dict[str, str] = {}  # reason -> SQL condition
     reasons: dict[str, str] = {}  # a plainer name for one of motkit's reasons: its name -> the plain one

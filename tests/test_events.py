@@ -78,12 +78,19 @@ def plain_reason(row: tuple[str | None, ...], start: datetime, end: datetime) ->
     return "negative duration" if not is_missing(duration) and float(duration or 0) < 0 else None
 
 
+def without_commas(rows: list[tuple[str | None, ...]]) -> list[tuple[str | None, ...]]:
+    """The rows with a point for the decimal comma of `1,5`, unless another number of its column has a point."""
+    columns = list(zip(*rows, strict=True))
+    points = [any("." in (text or "") and is_number(text or "") for text in column) for column in columns]
+    return [tuple(text.replace(",", ".") if text == "1,5" and not point else text for text, point in zip(row, points, strict=True)) for row in rows]
+
+
 def plain_read(rows: list[tuple[str | None, ...]], start: datetime, end: datetime) -> list[str | None]:
     """The reason of each row, exact duplicates included."""
     seen: set[tuple[str | None, ...]] = set()
     reasons = []
-    for row in rows:
-        reason = plain_reason(row, start, end)
+    for row, read in zip(rows, without_commas(rows), strict=True):
+        reason = plain_reason(read, start, end)
         if reason is None and row in seen:
             reason = "exact duplicate"
         if reason is None:

@@ -323,7 +323,7 @@ def predict_offers(
     known = customers.select("customer_id", *model.profiles).unique("customer_id")
     x = as_numbers(add_counts(asks, past).join(known, on="customer_id", how="left", maintain_order="left"), model.shape)
     (low, slope), z = model.calibration, x @ model.beta
-    wide = float(ndtri(0.975)) * np.sqrt(np.einsum("ij,jk,ik->i", x, model.covariance, x))
+    wide = float(ndtri(0.975)) * np.sqrt(((x @ model.covariance) * x).sum(axis=1))
     bounds = {"p": z, "ci_low": z - wide, "ci_high": z + wide}
     return asks.with_columns(pl.Series(name, expit(low + slope * value)) for name, value in bounds.items())
 

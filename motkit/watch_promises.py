@@ -63,6 +63,7 @@ def _look_up(times: Array, hazard: Array, shares: Array) -> Array:
 # %% ../nbs/40_moments/434_watch_promises.ipynb #9cd4e856
 _MOST_DAYS = 400  # of an open case that are followed
 _CHUNK = 100_000  # cases whose days are in memory together
+_UNIT = 2**36  # parts of what is expected
 
 
 def _open_days(cases: pl.DataFrame, zone: str) -> pl.DataFrame:
@@ -78,14 +79,15 @@ def _open_days(cases: pl.DataFrame, zone: str) -> pl.DataFrame:
 
 
 def _kept_by_day(cases: pl.DataFrame, times: Array, hazard: Array, zone: str) -> pl.DataFrame:
-    """`day, level, kept, expected`; floats are always added in one order."""
+    """`day, level, kept, expected`; whole parts are added, so that sums do not depend on the order of rows."""
     parts = []
-    for part in cases.sort("made_at", "ended_at", "level", "cause", "share_used").iter_slices(_CHUNK):
+    for part in cases.iter_slices(_CHUNK):
         rows = _open_days(part, zone)
         grown = _look_up(times, hazard, rows["high"].to_numpy()) - _look_up(times, hazard, rows["low"].to_numpy())
-        added = rows.with_columns(expected=pl.Series(grown)).sort("day", "level", "expected")
-        parts.append(added.group_by("day", "level", maintain_order=True).agg(pl.col("kept", "expected").sum()))
-    return pl.concat(parts).group_by("day", "level", maintain_order=True).agg(pl.col("kept", "expected").sum())
+        whole = pl.Series(np.rint(grown * _UNIT).astype(np.int64))
+        parts.append(rows.select("day", "level", "kept", expected=whole).group_by("day", "level").agg(pl.col("kept", "expected").sum()))
+    sums = pl.concat(parts).group_by("day", "level").agg(pl.col("kept", "expected").sum())
+    return sums.with_columns(pl.col("expected") / _UNIT).sort("day", "level")
 
 # %% ../nbs/40_moments/434_watch_promises.ipynb #bc80f0aa
 def follow_timing(

@@ -57,11 +57,12 @@ def _carry_sets(
 def _step_rows(
     events: Log,  # as `funnel` takes them
     steps: Sequence[str],  # names of events
+    named: bool = True,  # as `ordered_rows` takes it
 ) -> tuple[pl.LazyFrame, list[str | int]]:  # rows `customer, timestamp, event, _opens`; the steps as `event` holds them
     """Keep the rows of the steps, in order. Raises `SettingError`, `SchemaError`."""
     if isinstance(steps, str) or not steps:
         raise SettingError("steps", "it needs one or more names of events", "Type e.g. `steps=['look', 'buy']`.")
-    rows = ordered_rows(events, only=steps)
+    rows = ordered_rows(events, named=named, only=steps)
     kind, wanted = rows.collect_schema()["event"], list[str | int](steps)
     if isinstance(kind, pl.Enum):
         codes = {name: code for code, name in enumerate(kind.categories)}
@@ -83,7 +84,7 @@ def _reach_steps(events: Log, steps: Sequence[str], within_days: float | None, o
         raise SettingError("funnel", f"`within_days` is {within_days}, needs 0 or more", "Type `within_days=7`, or None for no limit.")
     if not ordered and len(set(steps)) < len(steps):
         raise SettingError("funnel", "`steps` names an event twice", "Without order each event counts once; type `ordered=True`.")
-    rows, wanted = _step_rows(events, steps)
+    rows, wanted = _step_rows(events, steps, named=False)
     within_us = _NO_LIMIT if within_days is None else round(within_days * _US_PER_DAY)
     return _count_reached((_carry_starts if ordered else _carry_sets)(rows, wanted, within_us), len(steps))
 

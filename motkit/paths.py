@@ -34,9 +34,9 @@ def is_first(
 def ordered_rows(
     events: Log,  # columns of `EVENTS` in any order, or a store or its rows in order
     *also: str,  # whole-number columns to keep
-    named: bool = True,  # whether a customer is a text where the log has it so; else a whole number, which is quicker
+    named: bool = True,  # whether texts of a log stay texts; else customers and events are categoricals, which is quicker
     only: Sequence[str] | None = None,  # names of events; of a log of texts, only these are ordered
-) -> pl.LazyFrame:  # `customer` (text, or a code), `timestamp`, `event` and the columns of `also`; of a log of texts unnamed also `code`
+) -> pl.LazyFrame:  # `customer` (text, or a code), `timestamp`, `event` and the columns of `also`
     """Give a log's rows by customer and time; a store's order is taken on trust. Raises `SchemaError`."""
     rows = events.events if isinstance(events, Store) else events.lazy()
     needs = dict.fromkeys(also, pl.UInt32)
@@ -47,9 +47,8 @@ def ordered_rows(
     check_table(rows, {**EVENTS, **needs}, "events", hint)
     rows = rows.select("customer_id", "timestamp", "event", *also)
     rows = rows if only is None else rows.filter(pl.col("event").is_in(list(only)))
-    if named:
-        return order_events(rows).rename({"customer_id": "customer"})
-    return in_order(rows, customer="customer_id", code="event").select("customer", "timestamp", "event", "code", *also)
+    ordered = order_events(rows) if named else in_order(rows, "customer_id", "event")
+    return ordered.rename({"customer_id": "customer"})
 
 # %% ../nbs/20_journey/20_paths.ipynb #f2784887
 def _coded_rows(
@@ -62,14 +61,16 @@ def _coded_rows(
         raise SettingError("within", f"{within!r} is unknown", "Type `within='customer'` or `within='session'`.")
     rows = ordered_rows(events, *(["session"] if within == "session" else []), named=named)
     opens = is_first("customer", "session") if within == "session" else is_first("customer")
-    kind = rows.collect_schema()["event"]
+    kind, code = rows.collect_schema()["event"], pl.col("event").to_physical().cast(pl.UInt32)
     if isinstance(kind, pl.Enum):
-        names = pl.LazyFrame({"event": kind.categories.cast(pl.String)}).with_row_index("code")
-        coded = rows.with_columns(code=pl.col("event").to_physical().cast(pl.UInt32))
+        coded, names = rows.with_columns(code=code), pl.LazyFrame({"event": kind.categories.cast(pl.String)}).with_row_index("code")
+    elif isinstance(kind, pl.Categorical):
+        coded = rows.with_columns(code=code)
+        names = coded.select("code").drop_nulls().unique().with_columns(event=pl.col("code").cat.to(kind).cast(pl.String))
     else:
         log = events.lazy() if not isinstance(events, Store) else events.events
         names = log.select("event").drop_nulls().unique().sort("event").with_row_index("code")
-        coded = rows if "code" in rows.collect_schema() else rows.join(names, on="event", how="left", maintain_order="left")
+        coded = rows.join(names, on="event", how="left", maintain_order="left")
     return coded.select("customer", "timestamp", "code", _opens=opens), names
 
 # %% ../nbs/20_journey/20_paths.ipynb #24a12b76

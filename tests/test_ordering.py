@@ -31,20 +31,27 @@ def test_rows_are_as_a_stable_sort_puts_them(customers: int) -> None:
 def test_what_is_not_asked_for_is_not_missed(engine: str) -> None:
     """Columns, rows and values that a plan leaves out do not change the order of the others."""
     rows = log(50)
-    plain, lazy = rows.sort("customer_id", "timestamp", "arrived"), in_order(rows.lazy(), kind="event")
+    plain, lazy = rows.sort("customer_id", "timestamp", "arrived"), in_order(rows.lazy(), "event")
     assert lazy.select("arrived").collect(engine=engine)["arrived"].equals(plain["arrived"])
     assert lazy.filter(pl.col("event") == "buy").select("arrived").collect(engine=engine)["arrived"].equals(plain.filter(pl.col("event") == "buy")["arrived"])
-    assert lazy.select("kind").head(7).collect(engine=engine).height == 7
+    assert lazy.select("event").head(7).collect(engine=engine).height == 7
     assert lazy.select(pl.len()).collect(engine=engine).item() == rows.height
 
 
-def test_a_place_is_that_in_the_alphabet() -> None:
+def test_a_rank_is_the_place_in_the_alphabet() -> None:
     rows = log(50)
-    coded = in_order(rows.lazy(), kind="event").filter(pl.col("kind") > 0).select("event", "kind").unique().sort("kind").collect()
-    assert coded.rows() == [("call", 1), ("look", 2), ("Ärger", 3)]
     ranks, names = rank_texts(rows["customer_id"])
     assert names.equals(rows["customer_id"].drop_nulls().unique().sort())
     assert ((ranks == 0) == rows["customer_id"].is_null().to_numpy()).all()
+
+
+@pytest.mark.parametrize("customers", [1, 50, 150_000])
+def test_coded_customers_stand_together_with_the_same_rows_in_the_same_order(customers: int) -> None:
+    rows = log(customers)
+    coded = in_order(rows.lazy(), "customer_id", "event").collect()
+    assert coded["customer_id"].to_physical().rle_id().n_unique() == rows["customer_id"].n_unique()
+    texts = coded.with_columns(pl.col("customer_id", "event").cast(pl.String))
+    assert_frame_equal(texts.sort("customer_id", maintain_order=True), rows.sort("customer_id", "timestamp", "arrived"))
 
 
 def test_what_a_plan_uses_twice_is_ordered_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,7 +65,7 @@ def test_what_a_plan_uses_twice_is_ordered_once(monkeypatch: pytest.MonkeyPatch)
 
 def test_no_rows_stay_none() -> None:
     empty = log(5, 10).head(0)
-    assert_frame_equal(in_order(empty.lazy(), kind="event").collect().drop("kind"), empty)
+    assert_frame_equal(in_order(empty.lazy(), "event").collect().cast({"event": pl.String}), empty)
 
 
 def test_a_missing_time_comes_first() -> None:

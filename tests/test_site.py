@@ -1,5 +1,6 @@
 """The documentation site: every public name is explained, words mean one thing, and a small site has no dead link and no error."""
 
+import json
 import re
 import subprocess
 import sys
@@ -26,8 +27,10 @@ from builder.tables import undescribed
 from builder.words import unknown_terms, unwanted_words
 from find_chromium import find_chromium
 from light_study import run_stages
+from typer.main import get_command
 
 import motkit
+from motkit.__main__ import app
 from motkit.app import PAGES
 from motkit.onboarding_page import ONBOARDING_PAGE
 from motkit.schema import EVENTS, SESSIONS
@@ -252,3 +255,44 @@ def test_tables_are_read_off_a_study_and_not_typed() -> None:
     source = (ROOT / "docs" / "builder" / "tables.py").read_text()
     assert "read_parquet_schema" in source
     assert pl.Schema(EVENTS)
+
+
+NUMBER = re.compile(r"(?<![\w.,/§-])[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?![\w/]|\.\d)")
+GUIDES = sorted((ROOT / "nbs" / "80_guides").glob("*.ipynb"))
+
+
+def numbers_of_prose(text: str) -> list[str]:
+    """The numbers that a reader of some markdown is told: not those of code, links, headings, licences, years and the usual 95 %."""
+    bare = re.sub(r"```.*?```|`[^`]*`|\]\([^)]*\)", "", text, flags=re.DOTALL)
+    bare = "\n".join(line for line in bare.splitlines() if not line.startswith("    "))
+    bare = re.sub(r"^(?:#+|\d+\.)\s*(?:\d+\.)?|CC BY \d\.\d|\b(?:19|20)\d\d\b|\b95 ?%", "", bare, flags=re.MULTILINE)
+    return NUMBER.findall(bare)
+
+
+def untold_numbers(cells: list[dict[str, Any]]) -> list[str]:
+    """The numbers of a notebook's prose that stand in none of its code cells, be it as a setting or in an assert."""
+    code = [re.sub(r"(?m)#.*$", "", "".join(cell["source"])) for cell in cells if cell["cell_type"] == "code"]
+    known = {float(number.replace("_", "")) for text in code for number in re.findall(r"\d[\d_]*(?:\.\d+)?", text)}
+    told = [number for cell in cells if cell["cell_type"] == "markdown" for number in numbers_of_prose("".join(cell["source"]))]
+    return [number for number in told if not {round(abs(float(number.replace(",", ""))) * times, 6) for times in (1, 100, 0.01)} & known]
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.stem)
+def test_every_number_that_a_guide_tells_stands_in_its_code(path: Path) -> None:
+    assert untold_numbers(json.loads(path.read_text(encoding="utf-8"))["cells"]) == []
+
+
+def test_a_number_that_only_prose_knows_would_be_found() -> None:
+    cells = [{"cell_type": "markdown", "source": ["## 1. Of 2,515 students 31 % (`n` = 42) left in 2013."]}, {"cell_type": "code", "source": ["assert n == 2_515  # 42"]}]
+    assert untold_numbers(cells) == ["31", "42"]
+
+
+def test_every_command_and_option_that_prose_names_exists() -> None:
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    wrong = []
+    for name, text in [(path.name, path.read_text(encoding="utf-8")) for path in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "pages").glob("*.md"), *GUIDES)]:
+        for command, rest in re.findall(r"(?:`|\"    |bin/|^)motkit ([a-z]+)([^`\n\"|#]*)", text, flags=re.MULTILINE):
+            known = {option for parameter in commands[command].params for option in (*parameter.opts, *parameter.secondary_opts)} if command in commands else set()
+            wrong += [f"{name}: motkit {command} {option}" for option in re.findall(r"(?<![\w-])--[a-z-]+", rest) if option not in known]
+            wrong += [] if command in commands else [f"{name}: motkit {command}"]
+    assert wrong == []

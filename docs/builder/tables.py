@@ -66,7 +66,7 @@ def show_tables(study: Path | None) -> str:
         sum(map(len, found.values())),
         sum(len(schema) for tables in found.values() for schema in tables.values()),
     )
-    lead = f"What `study.table(name)` gives: {count} tables with {columns} columns, as the study of the demo has them. A study has the tables that its data and settings allow; times are UTC, and units stand in the names."
+    lead = f"What `study.table(name)` gives: {count} tables with {columns:,} columns, as the study of the demo has them. A study has the tables that its data and settings allow; times are UTC, and units stand in the names."
     parts = [f"# Tables of a study\n\n```{{rst-class}} lead\n```\n{plain_to_myst(lead)}\n"]
     for stage, tables in found.items():
         title = STAGE_TITLES.get(stage, stage.replace("_", " ").capitalize())

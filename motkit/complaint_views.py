@@ -10,23 +10,28 @@ import polars as pl
 
 from .numbers import as_number
 from motkit.showing import (
+    PARTS,
     StudyTables,
     View,
     as_of_day,
     interval_name,
     join_sentences,
     min_cell_of,
+    round_followed,
+    say_at_least,
     say_count,
     say_hidden,
     say_interval,
     say_many,
     say_name,
+    say_open,
+    say_parts,
     setting_of,
 )
 
 # %% ../nbs/70_show/7142_complaint_views.ipynb #7154672c
 _NONE = "No complaints were looked at. Name their events in the settings: [complaints] complaint, answered, resolved."
-_VALUES = ("n", "customers", "kept", "ci_low", "ci_high", "still_open", "broken", "left", "lost", "hours_half", "hours_most")
+_VALUES = ("n", "kept", "ci_low", "ci_high", *PARTS, "hours_half", "hours_most")
 
 
 def _read(study: StudyTables, name: str) -> pl.DataFrame:
@@ -46,19 +51,19 @@ def say_wait(hours: float | None, within_hours: float) -> str:
 
 
 def _shown(table: pl.DataFrame, small: int) -> pl.DataFrame:
-    """The rows with those of few customers hidden."""
+    """The rows with those of few customers hidden, which add up to no total; parts of cases are rounded down."""
     why = pl.when(pl.col("customers") < small).then(pl.lit(f"fewer than {small}")).otherwise(pl.lit(""))
     marked = table.with_columns(hidden=why)
-    return marked.with_columns(pl.when(pl.col("hidden") == "").then(name).alias(name) for name in _VALUES)
+    return round_followed(marked.with_columns(pl.when(pl.col("hidden") == "").then(name).alias(name) for name in ("customers", *_VALUES)), small, PARTS)
 
 
-def _waits(table: pl.DataFrame, column: str) -> pl.DataFrame:
+def _waits(table: pl.DataFrame, column: str, small: int) -> pl.DataFrame:
     """The rows worth reading as text, with waiting times in words."""
     half = [None if row["hidden"] else say_wait(row["hours_half"], row["within_hours"]) for row in table.iter_rows(named=True)]
     names = [say_name(name) for name in table[column]]
     shares = [None if kept is None else say_interval(kept, low, high) for kept, low, high in table.select("kept", "ci_low", "ci_high").rows()]
     texts = {column: names, "kept in time": shares, "half within": half}
-    return pl.DataFrame(texts, schema=dict.fromkeys(texts, pl.String)).hstack(table.select("n", "still_open", "hidden"))
+    return pl.DataFrame(texts, schema=dict.fromkeys(texts, pl.String)).hstack(table.select("n", still_open=say_open(table, small), hidden="hidden"))
 
 # %% ../nbs/70_show/7142_complaint_views.ipynb #cc17e8d5
 def complaints_kept(
@@ -77,10 +82,10 @@ def complaints_kept(
     first = next(iter(known.values()))
     allowed = "; ".join(f"{say_name(key)} within {say_wait(row['within_hours'], row['within_hours'])}" for key, row in known.items())
     footing = join_sentences(
-        f"n = {say_many(first['n'], 'complaint')} of {say_many(first['customers'], 'customer')}, up to {say_count(max(row['still_open'] for row in known.values()))} of them still open as of {as_of_day(study)}.",
+        f"n = {say_many(first['n'], 'complaint')} of {say_many(first['customers'], 'customer')}, {say_at_least(max(row['still_open'] for row in known.values()), small)} of them still open as of {as_of_day(study)}.", say_parts(small),
         f"In time means {allowed}. Lines are the {interval_name(study)}.", say_hidden(table, small, "row"),
     )  # fmt: skip
-    return View(name, title, f"Of complaints {', '.join(parts)} in time.", table, footing, brief=_waits(table, "promise"))
+    return View(name, title, f"Of complaints {', '.join(parts)} in time.", table, footing, brief=_waits(table, "promise", small))
 
 # %% ../nbs/70_show/7142_complaint_views.ipynb #7157f49c
 _MEASURES = {"repeats": "come again", "transfers": "are handed on", "holds": "time on the line"}
@@ -123,7 +128,7 @@ def complaint_loyalty(
     if not known.height:
         why = "Too few complaints were unresolved, or too few customers left, to compare." if compared.height else "What ends a customer is not in the settings: [onboarding] churn."
         return View(name, title, "", pl.DataFrame(), "", why if _read(study, "complaints").height else _NONE)
-    table = known.rename({"risk_difference": "difference"})
+    table = round_followed(known.rename({"risk_difference": "difference"}), small, ["left"])
     worst = table.sort("difference", descending=True).row(0, named=True)
     points = [float(worst[name]) * 100 for name in ("difference", "ci_low", "ci_high")]
     sentence = f"Of customers whose complaint was not {say_name(worst['promise'])} in time, {points[0]:.1f} percentage points more left within {worst['horizon_days']:g} days ({points[1]:+.1f} to {points[2]:+.1f}), at equal activity before."
@@ -156,7 +161,7 @@ def reactions_in_time(
     sentence += f", and to {say_interval(most['kept'], most['ci_low'], most['ci_high'])} of {say_name(most['moment'])}." if known.height > 1 else "."
     named = [say_name(one) for one in setting_of(study, "complaints", "reactions", [])]
     footing = join_sentences(
-        f"n = {say_many(int(known['n'].sum()), 'moment')}, {say_count(int(known['still_open'].sum()))} of them still open as of {as_of_day(study)}; lines are the {interval_name(study)}.",
+        f"n = {say_many(int(known['n'].sum()), 'moment')}, {say_at_least(int(known['still_open'].sum()), small)} of them still open as of {as_of_day(study)}; lines are the {interval_name(study)}.", say_parts(small),
         f"A reaction is {' or '.join(named)}." if named else "", say_hidden(table, small, "moment"),
     )  # fmt: skip
-    return View(name, title, sentence, table, footing, brief=_waits(table, "moment"))
+    return View(name, title, sentence, table, footing, brief=_waits(table, "moment", small))

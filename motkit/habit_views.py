@@ -182,5 +182,5 @@ def still_buying(
     mean, half = float(alive.sum()) / n, z * sqrt(float((alive * (1 - alive)).sum())) / n
     sentence = f"About {say_interval(mean, max(mean - half, 0.0), min(mean + half, 1.0))} of customers who ever bought still buy, and {say_count(float(buyers['purchase_days_next_4_weeks'].sum()))} days with a purchase are to be expected of them in the next four weeks."
     how = f"In brackets the {interval_name(study)} if the model's chances are right; that the model itself is an estimate is not in it."
-    footing = join_sentences(f"n = {say_count(n)} customers who bought, followed up to {as_of_day(study)}.", how, "The model is MBG/NBD (Batislam and others 2007).", say_hidden(table, small))
+    footing = join_sentences(f"n = {say_count(n)} customers who bought, followed up to {as_of_day(study)}.", how, "The model is MBG/NBD, the modified beta-geometric/negative binomial (Batislam and others 2007): each customer buys at a pace of their own until they stop for good.", say_hidden(table, small))
     return View(name, title, sentence, table, footing)

@@ -23,6 +23,7 @@ from motkit.showing import (
     interval_name,
     join_sentences,
     min_cell_of,
+    round_followed,
     say_count,
     say_hidden,
     say_interval,
@@ -137,7 +138,7 @@ def journey_map_view(
     numbers = [pl.when(pl.col("customers") >= small).then(c).alias(c) for c in _SHOWN[2:]]
     hidden = pl.when(pl.col("customers") < small).then(pl.lit(f"fewer than {small}")).otherwise(pl.lit(""))
     timed = [pl.when(pl.col("timed").fill_null(0) >= small).then(c).alias(c) for c in ("timed", "still_there", "median_days", "drop_off", "drop_ci_low", "drop_ci_high")]
-    table = own.select(pl.lit(segment).alias("segment"), *_SHOWN, hidden=hidden).with_columns(numbers).with_columns(timed)
+    table = own.select(pl.lit(segment).alias("segment"), *_SHOWN, hidden=hidden).with_columns(numbers).with_columns(timed).pipe(round_followed, small, ["still_there"])
     footing = join_sentences(_basis(study), say_hidden(table, small, "step"))
     return MapView(name, _title_of(study) or "Journey map", _map_sentence(table, segment), table, footing, html=map_html(map_parts(study), segment, small))
 

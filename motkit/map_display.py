@@ -103,7 +103,7 @@ def _cell_time(tables: _Tables, segment: str, step: str, min_cell: int) -> list[
         return _hidden(min_cell)
     limits = f" ({say_span(row['median_ci_low'])} to {say_span(row['median_ci_high'])})" if row["median_ci_high"] is not None else ""
     half = f"half leave within {say_span(row['median_days'])}{limits}" if row["median_days"] is not None else "fewer than half have left yet"
-    return [half, f"n = {row['timed']:,}, of whom {row['still_there']:,} still here" if row["still_there"] else f"n = {row['timed']:,}"]
+    return [half, f"n = {row['timed']:,}, of whom {row['still_there'] // max(min_cell, 1) * max(min_cell, 1):,} or more still here" if row["still_there"] >= max(min_cell, 1) else f"n = {row['timed']:,}"]
 
 
 def _cell_drop(tables: _Tables, segment: str, step: str, min_cell: int) -> list[str]:

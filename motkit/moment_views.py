@@ -234,4 +234,4 @@ def moments_believed(
         return View("moments_believed", title, "", table, "", "The study has no register of moments. Name one in the settings: [moments] file = moments.toml.")
     counts = {status: register.filter(pl.col("status") == status).height for status in ("accepted", "rejected", "proposed")}
     sentence = f"The register has {say_many(table.height, 'moment')}: {counts['accepted']} accepted, {counts['rejected']} rejected, {counts['proposed']} still to be looked at."
-    return View("moments_believed", title, sentence, table, join_sentences(_rests_on(study), NOT_CAUSE))
+    return View("moments_believed", title, sentence, table, join_sentences(_rests_on(study), "A ratio is the risk of those who had the moment over that of the others; q is the share of findings as strong as this one that chance alone would be expected to give.", NOT_CAUSE))

@@ -11,6 +11,7 @@ import polars as pl
 
 from .schema import check_table
 from motkit.showing import (
+    PARTS,
     StudyTables,
     View,
     as_of_day,
@@ -18,11 +19,14 @@ from motkit.showing import (
     interval_name,
     join_sentences,
     min_cell_of,
+    round_followed,
     say_count,
     say_hidden,
     say_interval,
     say_many,
     say_name,
+    say_open,
+    say_parts,
     say_share,
 )
 from .numbers import as_number
@@ -200,7 +204,8 @@ def _shown_promises(study: StudyTables) -> pl.DataFrame:
         return table
     values = [name for name in table.columns if name not in {"promise", "persona", "customers"}]
     parts = table.filter(pl.col("persona") != "all").partition_by("promise", maintain_order=True)
-    hidden = [hide_small_groups(part, min_cell_of(study), values) for part in parts]
+    small = min_cell_of(study)
+    hidden = [round_followed(hide_small_groups(part, small, values), small, PARTS) for part in parts]
     everybody = table.filter(pl.col("persona") == "all", pl.col("customers") >= min_cell_of(study)).select("promise", kept_all="kept")
     return pl.concat(hidden).join(everybody, on="promise", how="left", maintain_order="left") if hidden else table.clear()
 
@@ -238,7 +243,7 @@ def persona_card(
         "share": f"{say_interval(card['share'], card['ci_low'], card['ci_high'])} of customers, n = {say_count(card['n'])}",
         "stability": card["badge"] + (f", overlap {card['overlap']:.2f}" if card["overlap"] is not None else ""),
         "is": "; ".join(card["is_"]),
-        "rare in it": "; ".join(card["is_not"]),
+        "true of hardly anyone in it": "; ".join(f"“{trait}”" for trait in card["is_not"]),
         "to recognise in the first visits": _signs(study, own),
         "channels": _habit(habits, own, "channel", 3, least),
         "hours (UTC)": _habit(habits, own, "hour", 3, least),
@@ -265,14 +270,13 @@ def persona_promises(
     span = say_interval(worst["kept"], worst["ci_low"], worst["ci_high"])
     sentence = f"{say_name(worst['promise']).capitalize()} is kept for {span} of cases of {worst['persona']}, for everybody {say_share(worst['kept_all'])}."
     sentence += "" if apart.height else " No persona's interval leaves out the share of everybody."
-    labels = dict(_cards(study).select("persona", "label").rows())
     spans = [None if row["kept"] is None else say_interval(row["kept"], row["ci_low"], row["ci_high"]) for row in table.iter_rows(named=True)]
-    columns = {"promise": [say_name(one) for one in table["promise"]], "persona": [labels.get(one, one) for one in table["persona"]], "kept": spans}
+    columns = {"promise": [say_name(one) for one in table["promise"]], "persona": table["persona"].to_list(), "kept": spans}
     usual = [None if share is None else say_share(share) for share in table["kept_all"]]
-    brief = pl.DataFrame(columns | {"everybody": usual}, schema=dict.fromkeys((*columns, "everybody"), pl.String)).hstack(table.select("n", "still_open", "hidden"))
+    brief = pl.DataFrame(columns | {"everybody": usual}, schema=dict.fromkeys((*columns, "everybody"), pl.String)).hstack(table.select("n", still_open=say_open(table, min_cell_of(study)), hidden="hidden"))
     footing = join_sentences(
         f"n = {say_many(int(known['n'].sum()), 'case')}, as of {as_of_day(study)}; spans are the {interval_name(study)}, an open case counts for as long as it was watched.",
-        "Associated with the persona, not caused by it.", say_hidden(table, min_cell_of(study), "group"),
+        "Associated with the persona, not caused by it.", say_parts(min_cell_of(study)), say_hidden(table, min_cell_of(study), "group"),
     )  # fmt: skip
     return View(name, title, sentence, table, footing, brief=brief)
 

@@ -6,11 +6,13 @@
 __all__ = ['list_promises', 'promises_kept', 'promise_by_week', 'promise_by_segment', 'broken_promises']
 
 # %% ../nbs/70_show/714_promise_views.ipynb #9d994a77
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
+from .small_cells import hide_small_cells
 from motkit.showing import (
+    PARTS,
     StudyTables,
     View,
     as_of_day,
@@ -19,31 +21,49 @@ from motkit.showing import (
     interval_name,
     join_sentences,
     min_cell_of,
+    round_followed,
+    say_at_least,
     say_count,
     say_hidden,
     say_interval,
     say_many,
     say_name,
+    say_open,
+    say_parts,
     say_segment,
 )
 
 # %% ../nbs/70_show/714_promise_views.ipynb #e7646d5e
 _NONE = "No promise was judged. Name a register of promises in the settings: [promises] file."
-_VALUES = ("n", "kept", "ci_low", "ci_high", "still_open", "broken", "left", "lost")
+_VALUES = ("n", "kept", "ci_low", "ci_high", *PARTS)
+
+
+def _hide(table: pl.DataFrame, small: int) -> pl.DataFrame:
+    """Hide small groups of a set and others with them; parts of their cases are rounded down."""
+    return round_followed(hide_small_groups(table, small, list(_VALUES)), small, PARTS)
 
 
 def _read(study: StudyTables, name: str) -> pl.DataFrame:
     """A table of the study; no rows and no columns when the study does not have it."""
     return study.table(name) if name in study.tables else pl.DataFrame()
 
+# %% ../nbs/70_show/714_promise_views.ipynb #dad509b5
+def _judged(study: StudyTables) -> pl.DataFrame:
+    """What was judged of each promise, in the order of the register; promises to few customers are hidden, and one more with them."""
+    judged = _read(study, "promise_segments")
+    if not judged.height:
+        return judged
+    register = _read(study, "promise_register").select("promise", "says", "kind", "owner", "due")
+    everybody = judged.filter(pl.col("segment") == "all").drop("segment")
+    return _hide(register.join(everybody, on="promise", how="inner", maintain_order="left"), min_cell_of(study))
+
 
 def list_promises(
     study: StudyTables,  # an open study
-) -> tuple[str, ...]:  # those that could be judged, in the order of the register
+) -> tuple[str, ...]:  # those that could be judged and are not hidden, in the order of the register
     """The promises that a reader can choose."""
-    judged = _read(study, "promise_segments")
-    known = set(judged["promise"]) if judged.width else set()
-    return tuple(name for name in _read(study, "promise_register")["promise"] if name in known) if known else ()
+    judged = _judged(study)
+    return tuple(judged.filter(pl.col("hidden") == "")["promise"]) if judged.height else ()
 
 
 def _choose_promise(study: StudyTables, promise: str) -> str:
@@ -57,43 +77,70 @@ def promises_kept(
 ) -> View:  # table: promise, says, kind, owner, due, kept, ci_low, ci_high, n, customers, still_open, goal, hidden
     """The share kept of each promise over the whole time, with its interval; cases still open are censored.
 
-    Promises made to fewer than `min_cell` customers are hidden.
+    Promises made to fewer than `min_cell` customers are hidden, and the next smallest with them.
     """
     name, title, small = "promises_kept", "Which promises are kept", min_cell_of(study)
-    if not list_promises(study):
+    table = _judged(study)
+    if not table.height:
         return View(name, title, "", pl.DataFrame(), "", _NONE)
-    everybody = _read(study, "promise_segments").filter(pl.col("segment") == "all").drop("segment")
-    register = _read(study, "promise_register").select("promise", "says", "kind", "owner", "due")
-    table = register.join(everybody, on="promise", how="inner", maintain_order="left")
-    table = table.with_columns(hidden=pl.when(pl.col("customers") < small).then(pl.lit(f"fewer than {small}")).otherwise(pl.lit("")))
-    table = table.with_columns(pl.when(pl.col("hidden") == "").then(column).alias(column) for column in ("customers", *_VALUES))
     shown = table.filter(pl.col("kept").is_not_null()).sort("kept")
     if not shown.height:
         return View(name, title, "", table, "", f"No promise was made to {small} customers and has been watched long enough.")
     least = shown.row(0, named=True)
     text = f"Least kept is '{least['says'] or say_name(least['promise'])}': {say_interval(least['kept'], least['ci_low'], least['ci_high'])} of {say_many(least['n'], 'case')}"
     text += f"; most kept is '{shown['says'][-1] or say_name(shown['promise'][-1])}': {say_interval(*shown.select('kept', 'ci_low', 'ci_high').row(-1))}." if shown.height > 1 else "."
-    open_n = int(shown["still_open"].sum())
     footing = join_sentences(
-        f"n = {say_count(int(shown['n'].sum()))} cases, {say_count(open_n)} of them still open as of {as_of_day(study)}; an open case counts for as long as it was watched.",
+        f"n = {say_count(int(shown['n'].sum()))} cases, {say_at_least(int(shown['still_open'].sum()), small)} of them still open as of {as_of_day(study)}; an open case counts for as long as it was watched.", say_parts(small),
         f"Lines are the {interval_name(study)}.", say_hidden(table, small, "promise"), "A customer who left before is not served.",
     )  # fmt: skip
-    brief = table.select(pl.col("promise").map_elements(say_name, pl.String), "says", "kept", "ci_low", "ci_high", "n", "still_open", "due", "owner", "hidden")
+    brief = table.with_columns(say_open(table, small)).select(pl.col("promise").map_elements(say_name, pl.String), "says", "kept", "ci_low", "ci_high", "n", "still_open", "due", "owner", "hidden")
     return View(name, title, text, table, footing, brief=brief)
 
 # %% ../nbs/70_show/714_promise_views.ipynb #57eb671a
+_COLUMN = pl.col("segment").str.extract("^(.*?): ").fill_null("")
+
+
 def _hide_by(table: pl.DataFrame, small: int, keys: Sequence[str]) -> pl.DataFrame:
     """Hide small groups within each set of groups that add up to something."""
     parts = table.partition_by(list(keys), maintain_order=True) if table.height else []
-    return pl.concat([hide_small_groups(part, small, list(_VALUES)) for part in parts]) if parts else table.with_columns(hidden=pl.lit(""))
+    return pl.concat([_hide(part, small) for part in parts]) if parts else table.with_columns(hidden=pl.lit(""))
 
 
-def _hide_weeks(rows: pl.DataFrame, small: int) -> pl.DataFrame:
-    """Hide weeks of everybody that are small, and segments that are small within a week."""
-    everybody = _hide_by(rows.filter(pl.col("segment") == "all"), small, ["segment"])
-    column = pl.col("segment").str.extract("^(.*?): ").fill_null("")
-    segments = _hide_by(rows.filter(pl.col("segment") != "all").with_columns(_set=column), small, ["_set", "week"]).drop("_set", strict=False)
-    return pl.concat([everybody, segments]) if segments.height else everybody
+def _hide_segments(rows: pl.DataFrame, small: int) -> pl.DataFrame:
+    """Hide segments that are small over the whole time, those of each column for themselves."""
+    return _hide_by(rows.with_columns(_set=pl.when(pl.col("segment") == "all").then(pl.lit("")).otherwise("c" + _COLUMN)), small, ["_set"]).drop("_set")
+
+
+def _small_weeks(rows: pl.DataFrame, small: int, shut: Collection[str], weeks: Collection[str]) -> pl.DataFrame:
+    """`segment, week, hidden` of the segments of one column by week: no sum over weeks or over segments gives a hidden one back."""
+    cells = rows.select("segment", pl.col("week").cast(pl.String), "customers")
+    seen = cells.filter(~pl.col("segment").is_in(shut) & ~pl.col("week").is_in(weeks))
+    return hide_small_cells(seen, "segment", "week", small).select("segment", "week", "hidden")
+
+# %% ../nbs/70_show/714_promise_views.ipynb #e266eeec
+def _null_hidden(rows: pl.DataFrame, weeks: Collection[str], shown: pl.DataFrame | None, small: int) -> pl.DataFrame:
+    """The rows with all that is not shown taken out, and the reason; parts of cases rounded down."""
+    day = pl.col("week").cast(pl.String)
+    pairs = [] if shown is None else shown.rows()
+    seen = pl.when(pl.col("segment") == "all").then(~day.is_in(list(weeks))).otherwise(pl.format("{} {}", "segment", day).is_in([f"{segment} {week}" for segment, week in pairs]))
+    why = pl.when(seen).then(pl.lit("")).when(pl.col("customers") < small).then(pl.lit(f"fewer than {small}")).otherwise(pl.lit("hidden"))
+    marked = rows.with_columns(hidden=why)
+    return round_followed(marked.with_columns(pl.when(pl.col("hidden") == "").then(name).alias(name) for name in ("customers", *_VALUES)), small, PARTS)
+
+# %% ../nbs/70_show/714_promise_views.ipynb #ffaa5b1d
+def _hide_weeks(rows: pl.DataFrame, whole: pl.DataFrame, small: int) -> pl.DataFrame:
+    """Hide small weeks, and small segments within a week, so that neither weeks, nor segments, nor the whole time of `whole` give them back."""
+    shut = whole.filter(pl.col("hidden") != "")["segment"].to_list()
+    sets = rows.filter(pl.col("segment") != "all").with_columns(_set=_COLUMN).partition_by("_set", maintain_order=True, include_key=False)
+    weeks = set(_hide(rows.filter(pl.col("segment") == "all"), small).filter(pl.col("hidden") != "")["week"].cast(pl.String))
+    while True:
+        told = [_small_weeks(part, small, shut, weeks) for part in sets]
+        more = {week for cells in told for week in cells.filter((pl.col("segment") == "all") & (pl.col("hidden") != "") & (pl.col("week") != "all"))["week"]}
+        if not more - weeks:
+            break
+        weeks |= more
+    shown = pl.concat(cells.filter(pl.col("hidden") == "") for cells in told).select("segment", "week") if told else None
+    return _null_hidden(rows, weeks, shown, small)
 
 # %% ../nbs/70_show/714_promise_views.ipynb #b4adf6f7
 def promise_by_week(
@@ -109,7 +156,8 @@ def promise_by_week(
         return View(name, title, "", pl.DataFrame(), "", _NONE)
     chosen = _choose_promise(study, promise)
     rows = _read(study, "promise_weeks").filter(pl.col("promise") == chosen).drop("promise").sort("segment", "week")
-    table = _hide_weeks(rows, small)
+    whole = _hide_segments(_read(study, "promise_segments").filter(pl.col("promise") == chosen), small)
+    table = _hide_weeks(rows, whole, small)
     known = table.filter((pl.col("segment") == "all") & pl.col("kept").is_not_null()).sort("week")
     title = f"{title}: {say_name(chosen)}"
     if not known.height:
@@ -120,9 +168,9 @@ def promise_by_week(
     seen = rows.filter(pl.col("segment") == "all")
     footing = join_sentences(
         f"n = {say_count(int(seen['n'].sum()))} cases in {say_many(seen.height, 'week')}, as of {as_of_day(study)}. Bands are the {interval_name(study)} of each week.",
-        "The last weeks have no share until a case has been watched up to its due time.", say_hidden(table, small, "week"),
+        "The last weeks have no share until a case has been watched up to its due time.", say_parts(small), say_hidden(table, small, "week"),
     )  # fmt: skip
-    brief = table.filter(pl.col("segment") == "all").select("week", "kept", "ci_low", "ci_high", "n", "still_open", "hidden").tail(12)
+    brief = table.with_columns(say_open(table, small)).filter(pl.col("segment") == "all").select("week", "kept", "ci_low", "ci_high", "n", "still_open", "hidden").tail(12)
     return View(name, title, text, table, footing, brief=brief)
 
 # %% ../nbs/70_show/714_promise_views.ipynb #00deea5f
@@ -136,8 +184,7 @@ def promise_by_segment(
         return View(name, title, "", pl.DataFrame(), "", _NONE)
     chosen = _choose_promise(study, promise)
     rows = _read(study, "promise_segments").filter(pl.col("promise") == chosen).drop("promise")
-    sets = rows.with_columns(_set=pl.when(pl.col("segment") == "all").then(pl.lit("")).otherwise("c" + pl.col("segment").str.extract("^(.*?): ").fill_null("")))
-    table = _hide_by(sets, small, ["_set"]).drop("_set").sort("segment")
+    table = _hide_segments(rows, small).sort("segment")
     title = f"{title}: {say_name(chosen)}"
     parts = table.filter((pl.col("segment") != "all") & pl.col("kept").is_not_null()).sort("kept")
     if not parts.height:
@@ -145,8 +192,8 @@ def promise_by_segment(
     ends = [f"{say_segment(parts['segment'][place])} {say_interval(*parts.select('kept', 'ci_low', 'ci_high').row(place))}" for place in ((0, -1) if parts.height > 1 else (0,))]
     text = f"Least kept: {ends[0]}" + (f"; most kept: {ends[1]}." if parts.height > 1 else ".")
     n = ", ".join(f"{say_segment(row['segment'])} {say_count(row['n'])}" for row in parts.iter_rows(named=True))
-    footing = join_sentences(f"n = {n} cases, as of {as_of_day(study)}.", f"Lines are the {interval_name(study)}.", say_hidden(table, small, "segment"))
-    brief = table.select("segment", "kept", "ci_low", "ci_high", "n", "still_open", "hidden")
+    footing = join_sentences(f"n = {n} cases, as of {as_of_day(study)}.", f"Lines are the {interval_name(study)}.", say_parts(small), say_hidden(table, small, "segment"))
+    brief = table.with_columns(say_open(table, small)).select("segment", "kept", "ci_low", "ci_high", "n", "still_open", "hidden")
     return View(name, title, text, table, footing, brief=brief)
 
 # %% ../nbs/70_show/714_promise_views.ipynb #5aa852ff
@@ -160,7 +207,7 @@ def broken_promises(
     if not known.height:
         why = "Too few promises were broken, or too few customers left, to compare." if costs.height else "What ends a customer is not in the settings: [onboarding] churn."
         return View(name, title, "", pl.DataFrame(), "", why if list_promises(study) else _NONE)
-    table = known.rename({"risk_difference": "difference"}).sort("difference", descending=True)
+    table = round_followed(known.rename({"risk_difference": "difference"}).sort("difference", descending=True), small, ["left"])
     worst = table.row(0, named=True)
     sentence = f"{say_name(worst['promise']).capitalize()}: {worst['reading']}"
     footing = join_sentences(

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import polars as pl
@@ -54,6 +54,15 @@ def picks(look: Look, study: Study) -> Iterator[dict]:
         else:
             yield from ({choice.name: [option]} for option in options)
             yield from ({choice.name: list(pair)} for pair in list(pairwise(options))[:3])
+    yield from together(look, study)
+
+
+def together(look: Look, study: Study) -> Iterator[dict]:
+    """Every option of one choice of a view with every option of its others; a period by its first and last weeks."""
+    offered = {choice: options_of(choice, study) for choice in look.choices}
+    ways = {choice.name: [*pairwise(found)][:1] + [*pairwise(found)][-1:] if choice.kind == "period" else [*found] if choice.kind == "one" else [[one] for one in found] for choice, found in offered.items()}
+    if len(ways) > 1:
+        yield from (dict(zip(ways, picked, strict=True)) for picked in product(*ways.values()))
 
 
 def heard(look: Look, study: Study, role: str, *wants: dict) -> tuple[Shown, list[dict]]:
@@ -98,6 +107,7 @@ def test_each_view_says_something_then_what_it_rests_on(plan: PagePlan, look: Lo
 
 
 COUNTS = ("customers", "n_customers")
+PARTS = ("still_open", "broken", "left", "lost")  # of the cases of a group
 PLACES = ("low", "step", "hour", "time", "day")
 
 
@@ -172,6 +182,42 @@ def test_no_subtraction_within_a_view_or_of_two_choices_gives_a_number_of_few(pl
     alike = [table for table in tables if table.columns == tables[0].columns]
     if tables and "segment" in tables[0].columns:
         assert subtracted(pl.concat(alike, how="vertical_relaxed").unique(maintain_order=True)) == []
+
+
+OF_CASES = [(plan, look) for plan, look in LOOKS if plan.name in ("promises", "personas", "overview")]
+
+
+@pytest.mark.parametrize(("plan", "look"), OF_CASES, ids=[f"{plan.name}-{look.name}" for plan, look in OF_CASES])
+def test_parts_of_cases_are_never_told_one_by_one(plan: PagePlan, look: Look, study: Study) -> None:
+    """Open, broken, ended and lost cases come in steps of the smallest group, in the table, in words and in the sentence below."""
+    for picked in picks(look, study):
+        view = see(look, study, picked)
+        for column in {*PARTS} & {*view.table.columns}:
+            assert not view.table.filter(pl.col(column) % SMALL != 0).height, (picked, column)
+        said = view.brief["still_open"].drop_nulls() if view.brief is not None and "still_open" in view.brief.columns else []
+        assert all(re.fullmatch(rf"fewer than {SMALL}|at least [\d,]+", text) for text in said)
+        assert not re.search(r"(?<!than )(?<![\d,])\d of them still open", view.footing)
+
+
+def cuts_of_cases(study: Study) -> Iterator[tuple[str, str, int, list[int]]]:
+    """The same cases told twice: a promise, how it is cut, its cases, and the cases of the shown groups of that cut, each from another view."""
+    looks = {look.name: look for plan, look in LOOKS if plan.name in ("promises", "personas")}
+    whole = dict(see(looks["promises_kept"], study).table.drop_nulls("n").select("promise", "n").rows())
+    of_personas = see(looks["persona_promises"], study).table
+    for promise, n in whole.items():
+        weeks, segments = (see(looks[name], study, {"promise": promise}).table for name in ("promise_by_week", "promise_by_segment"))
+        yield promise, "personas", n, of_personas.filter(pl.col("promise") == promise)["n"].drop_nulls().to_list()
+        yield promise, "weeks", n, weeks.filter(pl.col("segment") == "all")["n"].drop_nulls().to_list()
+        for key, part in segments.filter(pl.col("segment") != "all").with_columns(_set=pl.col("segment").str.extract("^(.*?): ")).partition_by("_set", as_dict=True).items():
+            yield promise, f"{key}", n, part["n"].drop_nulls().to_list()
+        for segment, of_all in segments.drop_nulls("n").select("segment", "n").rows():
+            yield promise, f"weeks of {segment}", of_all, weeks.filter(pl.col("segment") == segment)["n"].drop_nulls().to_list()
+
+
+def test_two_views_that_count_the_same_cases_give_no_number_of_few(study: Study) -> None:
+    cuts = [cut for cut in cuts_of_cases(study) if cut[3]]
+    assert {"personas", "weeks"} <= {cut[1] for cut in cuts}
+    assert [cut for cut in cuts if of_few(cut[2] - sum(cut[3]))] == []
 
 
 def test_what_must_not_be_had_by_subtraction_is_found_where_it_can_be() -> None:

@@ -123,3 +123,46 @@ def test_a_chart_says_what_it_could_have_seen() -> None:
     told = watch_views.watched_chart(MadeStudy(study.frames | {"watch_charts": pl.DataFrame(charts)}, MANIFEST)).footing
     assert "sees a rise to 1.4 times or a fall to 0.7 times what is expected; a doubling goes unseen for about 5 days" in told
     assert "sees a rise" not in watch_views.watched_chart(study).footing
+
+
+def test_two_promises_are_hidden_or_none_and_no_view_shows_one_that_another_hides() -> None:
+    study, names = made_study(), {"delivery": 200, "refund": 5, "call": 30}
+    register, whole = study.frames["promise_register"], study.frames["promise_segments"].filter(pl.col("segment") == "all")
+    many = [frame.with_columns(promise=pl.lit(name)) for name in names for frame in (register,)]
+    judged = [study.frames["promise_segments"], *(whole.with_columns(promise=pl.lit(name), customers=pl.lit(people, pl.Int64)) for name, people in names.items() if name != "delivery")]
+    made = MadeStudy(study.frames | {"promise_register": pl.concat(many), "promise_segments": pl.concat(judged)}, MANIFEST)
+    table = promise_views.promises_kept(made).table
+    assert dict(table.select("promise", "hidden").rows()) == {"delivery": "", "refund": "fewer than 11", "call": "hidden"}
+    assert table.filter(pl.col("hidden") != "").select("customers", "n", "kept", "broken").null_count().row(0) == (2, 2, 2, 2)
+    assert promise_views.list_promises(made) == ("delivery",)
+    with pytest.raises(SettingError, match="has no 'call'"):
+        promise_views.promise_by_segment(made, "call")
+
+
+def test_parts_of_cases_are_told_in_steps_of_the_smallest_group() -> None:
+    study = made_study()
+    counts = pl.col("still_open", "broken", "left", "lost")
+    whole = study.frames["promise_segments"].with_columns(still_open=4, broken=25, left=10, lost=11)
+    made = MadeStudy(study.frames | {"promise_segments": whole}, MANIFEST)
+    for view in (promise_views.promises_kept(made), promise_views.promise_by_segment(made), promise_views.promise_by_week(made)):
+        assert view.table.select(counts % 11).sum().row(0) == (0, 0, 0, 0)
+        assert "rounded down to a multiple of 11" in view.footing
+        assert view.brief is not None
+        assert set(view.brief["still_open"]) == {"fewer than 11"}
+    assert promise_views.promises_kept(made).table.select(counts).row(0) == (0, 22, 0, 11)
+    assert "fewer than 11 of them still open" in promise_views.promises_kept(made).footing
+
+
+@pytest.mark.parametrize("few", [("channel: app", 1), ("channel: web", 2)])
+def test_no_sum_over_weeks_or_segments_gives_a_hidden_week_of_a_segment(few: tuple[str, int]) -> None:
+    """One segment is small in one week: its other weeks and its whole time, or the others of that week, would give it away."""
+    study = made_study()
+    there = (pl.col("segment") == few[0]) & (pl.col("week") == WEEKS[few[1]])
+    weeks = study.frames["promise_weeks"].with_columns(pl.when(there).then(3).otherwise(name).cast(pl.Int64).alias(name) for name in ("n", "customers"))
+    made = MadeStudy(study.frames | {"promise_weeks": weeks}, MANIFEST)
+    table = promise_views.promise_by_week(made).table
+    hidden = table.filter(pl.col("hidden") != "", pl.col("segment") != "all")
+    assert hidden.filter(there)["hidden"].to_list() == ["fewer than 11"]
+    assert hidden.group_by("segment").len()["len"].min() >= 2
+    assert hidden.group_by("week").len()["len"].min() >= 2
+    assert table.filter(pl.col("segment") == "all")["hidden"].unique().to_list() == [""]

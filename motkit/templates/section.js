@@ -268,7 +268,6 @@ export function render({ model }) {
     groups.replaceChildren(...shown.groups.map(([value, label]) => new Option(label, value)));
     customers.replaceChildren();
     png.hidden = svg.hidden = !shown.picture.startsWith("{");
-    section.classList.toggle("short", Boolean(shown.empty));
     picture.node.style.minHeight = shown.picture ? `${shown.height}px` : "0";
     if (shown.picture.startsWith("{")) {
       picture.node.setAttribute("role", "img");

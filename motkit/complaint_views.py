@@ -137,7 +137,7 @@ def complaint_loyalty(
     margin = f"Safe to scale back would be what differs by less than {float(table['margin'][0]) * 100:g} percentage points, with its whole interval: {', '.join(safe) or 'nothing'}."
     footing = join_sentences(
         f"n = {say_count(int(worst['n_kept']))} customers in time and {say_count(int(worst['n_broken']))} not, from the day on which it ought to have been, followed up to {worst['horizon_days']:g} days;"
-        f" lines are the {interval_name(study)}.", margin, "This is an association: who has the harder complaint may leave for other reasons.",
+        f" lines are the {interval_name(study)}.", margin, "This is an association: who has the harder complaint may leave for other reasons.", say_parts(small, "How many of them left"),
     )  # fmt: skip
     columns = [(pl.col(column) * 100).round(1).alias(column) for column in ("difference", "ci_low", "ci_high")]
     told = table.select(pl.col("promise").map_elements(say_name, pl.String), *columns, "n_broken", "n_kept")

@@ -213,7 +213,7 @@ def broken_promises(
     footing = join_sentences(
         f"n = {say_count(int(table['n_kept'].sum()))} customers whose promise was kept and {say_count(int(table['n_broken'].sum()))} whose was broken, from the due time of their first on,"
         f" followed up to {worst['horizon_days']:g} days; lines are the {interval_name(study)}.",
-        "This is an association: who waits for more may also leave more.",
+        "This is an association: who waits for more may also leave more.", say_parts(small, "How many of them left"),
     )  # fmt: skip
     points = [(pl.col(column) * 100).round(1).alias(column) for column in ("difference", "ci_low", "ci_high")]
     told = table.select(pl.col("promise").map_elements(say_name, pl.String), *points, "n_broken", "n_kept")

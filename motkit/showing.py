@@ -412,9 +412,9 @@ def say_followed(min_cell: int, doing: str = "followed") -> str:
 PARTS = ("still_open", "broken", "left", "lost")  # of the cases of a group
 
 
-def say_parts(small: int) -> str:
-    """How parts of the cases are counted in the table, as a sentence; '' where nothing is hidden."""
-    return f"How many cases are open, broken, ended or lost from sight is rounded down to a multiple of {small}." if small > 1 else ""
+def say_parts(small: int, what: str = "How many cases are open, broken, ended or lost from sight") -> str:
+    """How parts of a group are counted in the table, as a sentence; '' where nothing is hidden."""
+    return f"{what} is rounded down to a multiple of {small}." if small > 1 else ""
 
 
 def say_open(table: pl.DataFrame, small: int) -> pl.Series:

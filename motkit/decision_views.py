@@ -128,9 +128,11 @@ def limit_prices(
     table = limits.select("limit", "used", "max", share_used=pl.when(pl.col("max") > 0).then(pl.col("used") / pl.col("max")), price="price")
     table = table.with_columns(pl.Series("limit", [say_name(limit) for limit in table["limit"]], pl.String))
     tight = table.filter(pl.col("price") > 1e-6).sort("price", descending=True)
-    said = "; ".join(f"{say_name(row['limit'])}: {row['price']:,.2f}" for row in tight.iter_rows(named=True))
-    sentence = f"One more unit would be worth: {said}." if tight.height else "No limit is short: more of any would be worth nothing."
-    return View(name, title, sentence, table, join_sentences(_asked(study), "Prices hold for a little more, not for twice as much.", _PROMISED))
+    first, *others = [(say_name(row["limit"]), f"{row['price']:,.2f}") for row in tight.iter_rows(named=True)] or [("", "")]
+    sentence = f"One more unit of {first[0]} would be worth {first[1]}{''.join(f', of {limit} {worth}' for limit, worth in others)}." if tight.height else "No limit is short: more of any would be worth nothing."
+    shares = [None if share is None else say_share(share) for share in table["share_used"]]
+    brief = table.with_columns(pl.Series("share_used", shares, pl.String), pl.Series("price", [f"{price:,.2f}" for price in table["price"]], pl.String))
+    return View(name, title, sentence, table, join_sentences(_asked(study), "Prices hold for a little more, not for twice as much.", _PROMISED), brief=brief)
 
 # %% ../nbs/70_show/715_decision_views.ipynb #52d59814
 def list_caps(

@@ -226,7 +226,7 @@ def _grey_labels(plot: Any, element: Any) -> None:
 def plot_flows_by_step(
     view: View,  # of `motkit.path_views.flows_by_step`
     steps: int = 5,  # how many steps to draw; more can be drawn, but not read
-    height: int = 460,  # in pixels
+    height: int = 520,  # in pixels
 ) -> Any:  # a HoloViews Sankey picture
     """Draw who goes where from step to step; hidden flows are left out, ended ones run into an end of their step."""
     load_hvplot()
@@ -243,5 +243,5 @@ def plot_flows_by_step(
     nodes = list(dict.fromkeys(name for edge in edges for name in edge[:2]))
     table = hv.Dataset([(node, f"\u2003{shorten(node.partition('·')[2], 18)}", colours[node.partition("·")[2]]) for node in nodes], "index", ["label", "colour"])
     flows = hv.Sankey((edges, table), ["from", "to"], ["customers"])
-    look = {"labels": "label", "node_color": "colour", "edge_color": "#9db7c9", "edge_alpha": 0.45, "node_padding": 10, "node_width": 10, "label_position": "right", "node_line_width": 0}
+    look = {"labels": "label", "node_color": "colour", "edge_color": "#9db7c9", "edge_alpha": 0.45, "node_padding": 15, "node_width": 10, "label_position": "right", "node_line_width": 0}
     return finish_picture(flows.opts(**look, label_text_font_size="11px", show_values=False), height, "", "", xaxis=None, yaxis=None).opts(hooks=[_quiet, _grey_labels], responsive=False, width=900, show_grid=False)

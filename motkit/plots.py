@@ -74,6 +74,8 @@ def _quiet(plot: Any, element: Any) -> None:
 
 def quieten(figure: Any) -> None:
     """The look of every picture: no frame, no toolbar, light grid, grey text of a readable size."""
+    from bokeh.models import BasicTicker
+
     figure.background_fill_alpha = figure.border_fill_alpha = 0.0
     figure.outline_line_color = None
     figure.toolbar_location = None
@@ -87,6 +89,9 @@ def quieten(figure: Any) -> None:
     for grid in figure.grid:
         grid.grid_line_color, grid.grid_line_alpha = NEUTRAL, 0.18
     figure.xgrid.grid_line_color = None
+    for axis in figure.xaxis:
+        if isinstance(axis.ticker, BasicTicker):
+            axis.ticker.desired_num_ticks = 4  # which do not run into each other on a phone
     for legend in figure.legend:
         legend.background_fill_alpha, legend.border_line_color = 0.0, None
         legend.label_text_color, legend.label_text_font_size, legend.label_text_font = NEUTRAL, "12px", FONT

@@ -1567,6 +1567,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'motkit/frequency.py'),
                                   'motkit.frequency._all_levels': ('60_measure/frequency.html#_all_levels', 'motkit/frequency.py'),
                                   'motkit.frequency._isotonic': ('60_measure/frequency.html#_isotonic', 'motkit/frequency.py'),
+                                  'motkit.frequency._known_error': ('60_measure/frequency.html#_known_error', 'motkit/frequency.py'),
                                   'motkit.frequency._last_worth': ('60_measure/frequency.html#_last_worth', 'motkit/frequency.py'),
                                   'motkit.frequency._levels': ('60_measure/frequency.html#_levels', 'motkit/frequency.py'),
                                   'motkit.frequency._part_clusters': ('60_measure/frequency.html#_part_clusters', 'motkit/frequency.py'),

@@ -45,6 +45,11 @@ def _isotonic(values: list[float], weights: list[float], rising: bool) -> list[f
     return [float(x) for x in isotonic_regression(values, weights=weights, increasing=rising).x]
 
 
+def _known_error(variance: float) -> float:
+    """The standard error; not a number where all customers are alike, which says nothing of how sure a mean is."""
+    return sqrt(variance) if variance > 0 else nan
+
+
 def _levels(rows: pl.LazyFrame, cap: str, outcome: str, cluster: str | None, z: float) -> list[dict[str, Any]]:
     """The mean at each cap with its interval."""
     sums = sum_arms(rows, cap, outcome, cluster, "in-memory").with_columns(cap=pl.col("arm").cast(pl.Float64)).sort("cap")
@@ -53,8 +58,8 @@ def _levels(rows: pl.LazyFrame, cap: str, outcome: str, cluster: str | None, z: 
     smooth = _isotonic(value, sums["n"].cast(pl.Float64).to_list(), rising)
     made = []
     for row, fitted in zip(sums.iter_rows(named=True), smooth, strict=True):
-        variance = row["variance"] or nan  # one customer, or all alike: how sure the mean is cannot be told
-        half = z * sqrt(variance)
+        variance = nan if row["variance"] is None else row["variance"]  # of one customer nothing is known
+        half = z * _known_error(variance)
         told = {"outcome": outcome, "cap": row["cap"], "n": row["n"], "value": row["mean"], "variance": variance, "smooth": fitted}
         made.append(told | {"ci_low": row["mean"] - half, "ci_high": row["mean"] + half})
     return made
@@ -85,7 +90,7 @@ def _steps(levels: list[dict[str, Any]], z: float) -> list[dict[str, Any]]:
     rows = []
     for low, high in pairwise(levels):
         gap = high["cap"] - low["cap"]
-        each, error = (high["value"] - low["value"]) / gap, sqrt(high["variance"] + low["variance"]) / gap
+        each, error = (high["value"] - low["value"]) / gap, _known_error(high["variance"] + low["variance"]) / gap
         rows.append({"outcome": high["outcome"], "from_cap": low["cap"], "to_cap": high["cap"], "per_contact": each, "ci_low": each - z * error, "ci_high": each + z * error})
     return rows
 

@@ -3,11 +3,15 @@
 import random
 import re
 import signal
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from motkit.errors import MotkitError
 
@@ -126,23 +130,44 @@ def is_clear(error: MotkitError) -> bool:
     return bool(error.about.strip() and error.hint.strip() and error.faults and all(fault.strip() for fault in error.faults)) and len(str(error)) < 12_000
 
 
+@dataclass(frozen=True)
+class Came:
+    """What came of trying something: an answer, or motkit's own error, or what should be neither."""
+
+    answer: Any = None
+    refused: str = ""  # the kind of the error
+    wrong: str = ""  # also of an error that is not clear
+
+
+def attempt(do: Callable[[], Any], seconds: int = 30) -> Came:
+    """Try something; motkit's own clear errors and answers are right, anything else is told with its place."""
+    try:
+        with at_most(seconds):
+            return Came(do())
+    except MotkitError as error:
+        return Came(refused=type(error).__name__, wrong="" if is_clear(error) else f"unclear: {error}"[:300])
+    except BaseException as error:  # a panic of polars is no `Exception`
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        return Came(wrong=f"{type(error).__name__}: {str(error)[:200]} @ {last_place(error)}")
+
+
+def last_place(error: BaseException) -> str:
+    """Where in motkit it was raised."""
+    places = [place for place in traceback.extract_tb(error.__traceback__) if "/motkit/" in place.filename]
+    return f"{Path(places[-1].filename).stem}:{places[-1].lineno} {places[-1].line}" if places else "outside"
+
+
 def knock(door: Door, tries: int, first: int = 0) -> Tally:
     """Send spoilt inputs to a door; each must be read, or refused by a clear error."""
     tally = Tally(door.name)
     for seed in range(first, first + tries):
         given = spoil(door.samples[seed % len(door.samples)], seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            came = attempt(partial(door.enter, given))
         tally.tried += 1
-        try:
-            with warnings.catch_warnings(), at_most(30):
-                warnings.simplefilter("ignore")
-                door.enter(given)
-            tally.read += 1
-        except MotkitError as error:
-            tally.refused[type(error).__name__] += 1
-            if not is_clear(error):
-                tally.crashed.append((seed, f"unclear: {error}"[:300]))
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            tally.crashed.append((seed, f"{type(error).__name__}: {error}"[:300]))
+        tally.read += not came.refused and not came.wrong
+        tally.refused.update([came.refused] if came.refused else [])
+        tally.crashed += [(seed, came.wrong)] if came.wrong else []
     return tally

@@ -4,15 +4,17 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from bad_inputs import attempt
 
 import motkit
 from motkit import survival
-from motkit.errors import MotkitError, StatisticalWarning
+from motkit.errors import StatisticalWarning
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 AS_OF = START + timedelta(days=120)
@@ -227,6 +229,11 @@ class Asked:
     wrong: list[str] = field(default_factory=list)
 
 
+def answer(question: Callable[[pl.DataFrame], object], given: pl.DataFrame) -> list[pl.DataFrame]:
+    """The tables of the answer to one question."""
+    return tables_in(question(given))
+
+
 def ask(question: Callable[[pl.DataFrame], object], given: Mapping[str, pl.DataFrame]) -> Asked:
     """Ask one question of every log or table; only named warnings and named refusals are allowed."""
     seen = Asked()
@@ -234,17 +241,12 @@ def ask(question: Callable[[pl.DataFrame], object], given: Mapping[str, pl.DataF
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             warnings.simplefilter("ignore", StatisticalWarning)
-            try:
-                tables = tables_in(question(one))
-            except MotkitError:
-                seen.refused += 1
-                continue
-            except Exception as error:  # noqa: BLE001  # whatever it is, it is what is looked for
-                seen.wrong.append(f"{kind}: {type(error).__name__}: {error}")
-                continue
-        seen.answered += 1
+            came = attempt(partial(answer, question, one))
+        seen.answered += not came.refused and not came.wrong
+        seen.refused += bool(came.refused)
         tiny = kind.startswith(("one row", "two rows", "one event", "one customer", "two customers")) and kind != "one event a customer"
-        seen.wrong += [f"{kind}: {fault}" for table in tables for fault in nonsense_of(table, tiny)]
+        faults = [came.wrong] if came.wrong else [fault for table in came.answer or () for fault in nonsense_of(table, tiny)]
+        seen.wrong += [f"{kind}: {fault}" for fault in faults]
     return seen
 
 

@@ -1,6 +1,7 @@
 """Decimal commas: what was written is read again, what is ambiguous is never guessed, and logs with points stay as they were."""
 
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -20,12 +21,12 @@ def german(cents: int, group: str) -> str:
     return f"{cents / 100:,.2f}".replace(",", "group").replace(".", ",").replace("group", group)
 
 
-def read(path: Path, amounts: list[str], separator: str = ";", **rules: object) -> EventLog:
+def read(path: Path, amounts: list[str], separator: str = ";", **rules: Any) -> EventLog:
     lines = [separator.join([f"c{k}", f"{1 + k % 28:02}.12.2025", "sale", amount]) for k, amount in enumerate(amounts)]
     path.write_text(
         "\n".join([separator.join(["customer", "date", "event", "amount"]), *lines]) + "\n", encoding="utf-8"
     )
-    return read_events(path, day_first=True, **rules)  # type: ignore[arg-type]
+    return read_events(path, day_first=True, **rules)
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,7 +1,6 @@
 """Waterfalls that add up, and replays that equal the batch and keep their caps, also on real contacts."""
 
 import inspect
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -67,9 +66,8 @@ def test_after_a_replay_no_cap_is_broken() -> None:
     assert most == 2
 
 
-def campaign_contacts() -> pl.DataFrame:
+def campaign_contacts(place: Path) -> pl.DataFrame:
     """The contacts of Complete Journey's even households: which campaign began for whom, and when."""
-    place = Path(os.environ["MOTKIT_DATA"]) / "completejourney"
     sent = pl.read_parquet(place / "campaigns.parquet").join(pl.read_parquet(place / "campaign_descriptions.parquet"), on="campaign_id")
     return sent.select(
         customer_id=pl.col("household_id").cast(pl.String),
@@ -111,10 +109,9 @@ def replay_in_a_loop(history: pl.DataFrame, most: int, drop_blocked: bool) -> li
 
 
 @pytest.mark.data
-@pytest.mark.skipif("MOTKIT_DATA" not in os.environ, reason="MOTKIT_DATA is not set")
 @pytest.mark.parametrize("drop_blocked", [True, False])
-def test_the_contacts_of_complete_journey_under_changed_caps_are_blocked_as_a_loop_says_row_by_row(drop_blocked: bool) -> None:
-    history = campaign_contacts()
+def test_the_contacts_of_complete_journey_under_changed_caps_are_blocked_as_a_loop_says_row_by_row(real_data: Path, drop_blocked: bool) -> None:
+    history = campaign_contacts(real_data / "completejourney")
     assert history.height == 3367
     sent = []
     for most in (0, 1, 2, 5):

@@ -1,7 +1,6 @@
 """Arguments that nobody should give: every public function is asked with good ones, of which one at a time is something else."""
 
 import inspect
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, redirect_stdout
@@ -14,10 +13,9 @@ from typing import Any
 
 import pandas as pd
 import polars as pl
-from bad_inputs import at_most, is_clear
+from bad_inputs import attempt
 
 import motkit
-from motkit.errors import MotkitError
 
 AT = datetime(2025, 12, 1, tzinfo=UTC)
 DEMO = Path(motkit.__file__).parent / "demo"
@@ -313,31 +311,22 @@ def calls(name: str, function: Callable[..., Any], optional: bool) -> Iterator[t
                 yield parameter.name, what, {one.name: good(name, one) for one in needed} | ALSO.get(name, {}) | {parameter.name: make()}
 
 
-def last_place(error: BaseException) -> str:
-    """Where in motkit it was raised."""
-    places = [place for place in traceback.extract_tb(error.__traceback__) if "/motkit/" in place.filename]
-    return f"{Path(places[-1].filename).stem}:{places[-1].lineno} {places[-1].line}" if places else "outside"
-
-
 def ask(swept: Swept, name: str, function: Callable[..., Any], call: tuple[str, str, Mapping[str, Any]]) -> None:
     """One call; motkit's own clear errors and answers are right, anything else is noted."""
     parameter, what, arguments = call
+
+    def do() -> None:
+        result = function(**arguments)
+        if isinstance(result, pl.LazyFrame):
+            result.collect()
+
+    with warnings.catch_warnings(), redirect_stdout(StringIO()):
+        warnings.simplefilter("ignore")
+        came = attempt(do, 20)
     swept.tried += 1
-    try:
-        with warnings.catch_warnings(), at_most(20), redirect_stdout(StringIO()):
-            warnings.simplefilter("ignore")
-            result = function(**arguments)
-            if isinstance(result, pl.LazyFrame):
-                result.collect()
-        swept.answered += 1
-    except MotkitError as error:
-        swept.refused += 1
-        if not is_clear(error):
-            swept.wrong.append((name, parameter, what, f"unclear: {error}"[:300]))
-    except BaseException as error:  # whatever else comes is what is looked for; a panic of polars is no `Exception`
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        swept.wrong.append((name, parameter, what, f"{type(error).__name__}: {str(error)[:200]} @ {last_place(error)}"))
+    swept.answered += not came.refused and not came.wrong
+    swept.refused += bool(came.refused)
+    swept.wrong += [(name, parameter, what, came.wrong)] if came.wrong else []
 
 
 def sweep(folder: Path, names: Mapping[str, Callable[..., Any]], optional: bool = False) -> Swept:

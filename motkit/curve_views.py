@@ -133,18 +133,18 @@ def _followed_words(study: StudyTables, segments: Sequence[str]) -> str:
     return join_sentences(f"{text}.", long, out)
 
 
-def _onboarded_at(study: StudyTables) -> str:
-    """The events at which a customer is onboarded, as the study sets them; '' where it does not."""
-    return " or ".join(f'"{say_name(event)}"' for event in setting_of(study, "onboarding", "milestone", ()))
+def _onboarded_words(study: StudyTables) -> str:
+    """What counts as being onboarded, as a sentence; '' where the study does not set it."""
+    events = " or ".join(f'"{say_name(event)}"' for event in setting_of(study, "onboarding", "milestone", ()))
+    return f"A customer is onboarded at {events}." if events else ""
 
 
 def _gone_words(study: StudyTables) -> str:
-    """What counts as being onboarded, where it is set, and as leaving."""
-    onboarded = f"A customer is onboarded at {events}. " if (events := _onboarded_at(study)) else ""
+    """What counts as leaving."""
     churn = list(setting_of(study, "onboarding", "churn", ()))
     silence = say_days(float(setting_of(study, "onboarding", "churn_after_days", 30.0)))
     events = " or ".join(f'"{say_name(event)}"' for event in churn)
-    return f"{onboarded}A customer has left at {events}." if churn else f"{onboarded}A customer has left after {silence} of silence."
+    return f"A customer has left at {events}." if churn else f"A customer has left after {silence} of silence."
 
 # %% ../nbs/70_show/701_curve_views.ipynb #1e337364
 @dataclass(frozen=True)
@@ -228,6 +228,7 @@ def _curve_view(study: StudyTables, question: _Question, segments: Sequence[str]
         _followed_words(study, shown),
         f"Bands are the {interval_name(study)}.",
         question.method,
+        _onboarded_words(study),
         _gone_words(study),
         say_followed(small),
         f"{say_many(left, 'more segment')} can be chosen." if left and not segments else "",

@@ -28,7 +28,7 @@ from motkit.curves import (
     risk_tables,
 )
 from .errors import DesignError, ExtrapolationWarning, SettingError
-from .intervals import z_of
+from .intervals import error_of, z_of
 
 # %% ../nbs/00_ground/041_differences.ipynb #38cf83a7
 def _mean_time(risk: RiskTable, horizon: float) -> tuple[float, float]:
@@ -42,11 +42,6 @@ def _mean_time(risk: RiskTable, horizon: float) -> tuple[float, float]:
     n, died = np.maximum(risk.at_risk, 1e-300), risk.events[0]
     terms = np.where((died > 0) & (died < n), after**2 * died / (n * np.where(died < n, n - died, 1.0)), 0.0)
     return float(after[0]), float(terms.sum())
-
-
-def _known(variance: float) -> float:
-    """The standard error; not a number where nothing varied, which says nothing of how sure a number is."""
-    return float(variance**0.5) if variance > 0 else float("nan")
 
 
 def _check_horizon(horizon: float) -> None:
@@ -74,7 +69,7 @@ def restricted_mean(
     z, groups, parts = z_of(confidence), _as_list(by), []
     for key, risk in risk_tables(check_durations(table, duration, event, entry, weight, groups), groups):
         mean, variance = _mean_time(risk, horizon)
-        error = _known(variance)
+        error = error_of(variance)
         low, high = np.clip([mean - z * error, mean + z * error], 0.0, float(horizon))
         columns = {"horizon": [float(horizon)], "n": [risk.n], "rmst": [mean], "std_error": [error]}
         parts.append((key, columns | {"ci_low": [low], "ci_high": [high]}))
@@ -125,14 +120,14 @@ def compare_restricted_mean(
     means, rows = {label: _mean_time(risk, horizon) for label, risk in found.items()}, []
     for label in others:
         (mean, variance), (base, base_variance) = means[label], means[reference]
-        error = _known(variance + base_variance)
+        error = error_of(variance + base_variance)
         row = {group: label, "reference": reference, "n": found[label].n, "n_reference": found[reference].n}
         row |= {"rmst": mean, "rmst_reference": base, "difference": mean - base, "std_error": error}
         row |= {"ci_low": mean - base - z * error, "ci_high": mean - base + z * error, "p_value": _two_sided(mean - base, error)}
         for name, top, bottom in (("ratio", mean, base), ("lost_ratio", horizon - mean, horizon - base)):
             ok = top > 0 and bottom > 0
             log = np.log(top / bottom) if ok else float("nan")
-            spread = _known(variance / top**2 + base_variance / bottom**2) if ok else float("nan")
+            spread = error_of(variance / top**2 + base_variance / bottom**2) if ok else float("nan")
             row |= {name: np.exp(log), f"{name}_ci_low": np.exp(log - z * spread), f"{name}_ci_high": np.exp(log + z * spread)}
             row |= {f"{name}_p_value": _two_sided(log, spread)}
         rows.append(row)
@@ -206,7 +201,7 @@ def risk_difference(
     for label in others:
         risk, variance, n = _mean_risk(parts, group, label, causes, horizon, row)
         found = {group: label, "reference": reference, "horizon": float(horizon)}
-        gap, error = risk - base, _known(variance + base_variance)
+        gap, error = risk - base, error_of(variance + base_variance)
         found |= {"n": n, "n_reference": base_n, "risk": risk, "risk_reference": base, "difference": gap, "std_error": error}
         rows.append(found | {"ci_low": gap - z * error, "ci_high": gap + z * error, "p_value": _two_sided(gap, error)})
     return pl.DataFrame(rows).with_columns(pl.col(pl.Float64).fill_nan(None))

@@ -92,7 +92,7 @@ def _p_value(row: Mapping[str, Any], base: Mapping[str, Any], plan: _Plan) -> tu
         pooled = (row["mean"] * row["n"] + base["mean"] * base["n"]) / (row["n"] + base["n"])
         error = math.sqrt(pooled * (1 - pooled) * (1 / row["n"] + 1 / base["n"]))
     if error == 0:
-        return (1.0 if plan.kind == "rate" and gap == 0 else math.nan), plan.z
+        return 1.0, plan.z  # of shares: none did it, or all
     if plan.kind == "mean" or row["clusters"] < row["n"] or base["clusters"] < base["n"]:
         freedom = _freedom(row, base)
         reach = plan.z_limit or float(stdtrit(freedom, (1 + plan.confidence) / 2))
@@ -103,6 +103,8 @@ def _p_value(row: Mapping[str, Any], base: Mapping[str, Any], plan: _Plan) -> tu
 def _compare(row: Mapping[str, Any], base: Mapping[str, Any], plan: _Plan) -> dict[str, float | None]:
     """Difference and ratio of one arm to the control arm."""
     gap, error = row["mean"] - base["mean"], math.sqrt(row["variance"] + base["variance"])
+    if error == 0 and not (plan.kind == "rate" and plan.exact):  # nothing varies within the arms: how sure the difference is cannot be told
+        return {"difference": gap} | dict.fromkeys(("ci_low", "ci_high", "std_error", "p_value", "ratio", "ratio_ci_low", "ratio_ci_high"))
     p, reach = _p_value(row, base, plan)
     low, high = gap - reach * error, gap + reach * error
     if plan.kind == "rate" and plan.exact:
@@ -110,8 +112,6 @@ def _compare(row: Mapping[str, Any], base: Mapping[str, Any], plan: _Plan) -> di
     if plan.any_time_effect is not None:
         low, high, p = confidence_sequence(gap, error, plan.any_time_effect, 1 - plan.confidence)
     told: dict[str, float | None] = {"difference": gap, "ci_low": low, "ci_high": high, "std_error": error, "p_value": p}
-    if error == 0 and not (plan.kind == "rate" and plan.exact):  # nothing varies within the arms: how sure the difference is cannot be told
-        return {"difference": gap} | dict.fromkeys(("ci_low", "ci_high", "std_error", "p_value", "ratio", "ratio_ci_low", "ratio_ci_high"))
     if row["mean"] <= 0 or base["mean"] <= 0:
         return told | dict.fromkeys(("ratio", "ratio_ci_low", "ratio_ci_high"))
     spread = reach * math.sqrt(row["variance"] / row["mean"] ** 2 + base["variance"] / base["mean"] ** 2)

@@ -18,7 +18,7 @@ import polars as pl
 from .arm_sums import check_arms, sum_arms
 from .difference_words import say_more
 from .errors import SchemaError
-from .intervals import z_of
+from .intervals import error_of, z_of
 
 # %% ../nbs/60_measure/605_frequency.ipynb #5e3df8af
 @dataclass(frozen=True, repr=False)
@@ -45,11 +45,6 @@ def _isotonic(values: list[float], weights: list[float], rising: bool) -> list[f
     return [float(x) for x in isotonic_regression(values, weights=weights, increasing=rising).x]
 
 
-def _known_error(variance: float) -> float:
-    """The standard error; not a number where all customers are alike, which says nothing of how sure a mean is."""
-    return sqrt(variance) if variance > 0 else nan
-
-
 def _levels(rows: pl.LazyFrame, cap: str, outcome: str, cluster: str | None, z: float) -> list[dict[str, Any]]:
     """The mean at each cap with its interval."""
     sums = sum_arms(rows, cap, outcome, cluster, "in-memory").with_columns(cap=pl.col("arm").cast(pl.Float64)).sort("cap")
@@ -59,7 +54,7 @@ def _levels(rows: pl.LazyFrame, cap: str, outcome: str, cluster: str | None, z: 
     made = []
     for row, fitted in zip(sums.iter_rows(named=True), smooth, strict=True):
         variance = nan if row["variance"] is None else row["variance"]  # of one customer nothing is known
-        half = z * _known_error(variance)
+        half = z * error_of(variance)
         told = {"outcome": outcome, "cap": row["cap"], "n": row["n"], "value": row["mean"], "variance": variance, "smooth": fitted}
         made.append(told | {"ci_low": row["mean"] - half, "ci_high": row["mean"] + half})
     return made
@@ -90,7 +85,7 @@ def _steps(levels: list[dict[str, Any]], z: float) -> list[dict[str, Any]]:
     rows = []
     for low, high in pairwise(levels):
         gap = high["cap"] - low["cap"]
-        each, error = (high["value"] - low["value"]) / gap, _known_error(high["variance"] + low["variance"]) / gap
+        each, error = (high["value"] - low["value"]) / gap, error_of(high["variance"] + low["variance"]) / gap
         rows.append({"outcome": high["outcome"], "from_cap": low["cap"], "to_cap": high["cap"], "per_contact": each, "ci_low": each - z * error, "ci_high": each + z * error})
     return rows
 

@@ -417,9 +417,9 @@ def say_parts(small: int, what: str = "How many cases are open, broken, ended or
     return f"{what} is rounded down to a multiple of {small}." if small > 1 else ""
 
 
-def say_open(table: pl.DataFrame, small: int) -> pl.Series:
-    """The number of open cases of each row in words, where it is shown."""
-    return pl.Series("still_open", [None if count is None else say_at_least(count, small) for count in table["still_open"]], dtype=pl.String)
+def say_open(table: pl.DataFrame, small: int, column: str = "still_open") -> pl.Series:
+    """The number of open cases, or of another part, of each row in words, where it is shown."""
+    return pl.Series(column, [None if count is None else say_at_least(count, small) for count in table[column]], dtype=pl.String)
 
 # %% ../nbs/70_show/70_showing.ipynb #720285d0
 _MOST = 6  # lines that can be told apart in one picture

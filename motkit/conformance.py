@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from .journeys import Journey, PlannedPath
+from .paths import is_first
 from .patterns import follow_pattern
-from .stays import share_by_customer, stack_segments
+from .stays import rows_of_stays, share_by_customer, share_of_each, stack_segments
 
 # %% ../nbs/20_journey/214_conformance.ipynb #5ea5d2ec
 KINDS = ("planned", "alternative", "cut short", "unplanned", "on the way")
@@ -37,6 +38,7 @@ def judge_path(
 
 # %% ../nbs/20_journey/214_conformance.ipynb #32e5c6f9
 _ARROW = " > "
+_KINDS = pl.Enum(sorted(KINDS))
 
 
 def judge_units(
@@ -45,39 +47,51 @@ def judge_units(
 ) -> pl.DataFrame:  # the rows plus `variant` (text), `kind`, `way`, `followed`
     """Judge every unit's path."""
     who = sorted({name for way in ways for name in way.personas})
-    keyed = units.with_columns(variant=pl.col("path").list.join(_ARROW), _who=pl.when(pl.col("persona").is_in(who)).then("persona").otherwise(pl.lit("")))
+    text = pl.col("path").cast(pl.List(pl.String)).list.join(_ARROW).cast(pl.Categorical)
+    keyed = units.with_columns(variant=text, _who=pl.when(pl.col("persona").is_in(who)).then(pl.col("persona").cast(pl.String)).otherwise(pl.lit("")))
     distinct = keyed.select("variant", "path", "_who", "closed").unique(["variant", "_who", "closed"])
     judged = [judge_path(path, ways, name or None, closed) for path, name, closed in distinct.select("path", "_who", "closed").iter_rows()]
-    schema = {"kind": pl.String, "way": pl.String, "followed": pl.Int64}
+    schema = {"kind": _KINDS, "way": pl.Enum(sorted({"", *(way.name for way in ways)})), "followed": pl.Int64()}
     verdicts = distinct.select("variant", "_who", "closed").hstack(pl.DataFrame(judged, schema=schema, orient="row"))
     return keyed.join(verdicts, on=["variant", "_who", "closed"], how="left", maintain_order="left").drop("_who")
 
 
-def _journey_units(stays: pl.DataFrame, journeys: pl.DataFrame) -> pl.DataFrame:
+def _names_of(journey: Journey) -> pl.Enum:
+    """All steps and sub-steps, as one dictionary type."""
+    return pl.Enum(sorted({*journey.names, *(part.name for step in journey.steps for part in step.substeps)}))
+
+
+def _journey_units(stays: pl.DataFrame, journeys: pl.DataFrame, journey: Journey) -> pl.DataFrame:
     """A row a journey: the steps on the way in order, and whether it has ended."""
-    paths = stays.group_by("customer_id", "cycle", maintain_order=True).agg(path=pl.col("step"), _fate=pl.col("fate").last())
-    joined = paths.join(journeys, on=["customer_id", "cycle"], how="left", maintain_order="left")
-    return joined.with_columns(closed=~pl.col("_fate").is_in(["open", "lost"]), scope=pl.lit("journey"))
+    paths = stays.group_by("customer_id", "cycle", maintain_order=True).agg(path=pl.col("step").cast(_names_of(journey)), _fate=pl.col("fate").last())
+    joined = paths.join(journeys.select("customer_id", "cycle", "persona", "month"), on=["customer_id", "cycle"], how="left", maintain_order="left")
+    return joined.with_columns(closed=~pl.col("_fate").is_in(["open", "lost"])).drop("_fate")
 
 
-def _stay_units(placed: pl.DataFrame, stays: pl.DataFrame, step: str) -> pl.DataFrame:
+def _stay_units(placed: pl.DataFrame, stays: pl.DataFrame, journey: Journey, step: str) -> pl.DataFrame:
     """A row a stay in a step: its sub-steps in order, repeats folded, and whether it has ended."""
-    own = stays.filter(pl.col("step") == step).with_row_index("_stay")
-    rows = placed.filter(pl.col("step") == step).select("customer_id", "cycle", "timestamp", "substep")
-    inside = rows.join(own.select("_stay", "customer_id", "cycle", "entered", "last"), on=["customer_id", "cycle"], maintain_order="left")
-    inside = inside.filter(pl.col("timestamp").is_between(pl.col("entered"), pl.col("last")))
-    new = ((pl.col("substep") != pl.col("substep").shift(1)) | (pl.col("_stay") != pl.col("_stay").shift(1))).fill_null(True)
-    paths = inside.sort("_stay", maintain_order=True).filter(new).group_by("_stay", maintain_order=True).agg(path=pl.col("substep"))
-    return own.join(paths, on="_stay").with_columns(closed=~pl.col("fate").is_in(["open", "lost"]), scope=pl.lit(step)).drop("_stay")
+    rows = rows_of_stays(placed, journey, "substep").lazy().filter(pl.col("step") == step)
+    paths = rows.filter(is_first("_stay", "substep")).group_by("_stay", maintain_order=True).agg(path=pl.col("substep").cast(_names_of(journey))).collect(engine="streaming")
+    own = stays.select("customer_id", "cycle", "persona", "month", "fate").with_row_index("_stay").join(paths, on="_stay", maintain_order="left")
+    return own.with_columns(closed=~pl.col("fate").is_in(["open", "lost"])).drop("_stay", "fate")
 
 # %% ../nbs/20_journey/214_conformance.ipynb #21d0f542
+def _under_each_other(parts: dict[str, pl.DataFrame]) -> pl.DataFrame:
+    """Tables of units, with the name of each as `scope`; their dictionary types are made the same."""
+    names = {name: {value for part in parts.values() for value in part[name].unique().drop_nulls().cast(pl.String)} for name in ("persona", "month", "way")}
+    kinds = {name: pl.Enum(sorted(values)) for name, values in (names | {"scope": set(parts)}).items()}
+    return pl.concat([part.select(pl.lit(scope).alias("scope"), pl.all()).with_columns(pl.col(name).cast(kind) for name, kind in kinds.items()) for scope, part in parts.items()])
+
+
 def judge_journeys(placed: pl.DataFrame, stays: pl.DataFrame, journeys: pl.DataFrame, journey: Journey) -> pl.DataFrame:
-    """Every journey and every stay in a step that has planned paths, judged: `scope, customer_id, cycle, persona, month, variant, kind, way, followed`."""
-    columns = ("scope", "customer_id", "cycle", "persona", "month", "variant", "kind", "way", "followed", "path")
-    parts = [judge_units(_journey_units(stays, journeys), journey.paths).select(columns)] if journey.paths else []
-    parts += [judge_units(_stay_units(placed, stays, step.name), step.paths).select(columns) for step in journey.steps if step.paths and not step.aside]
-    kinds = dict.fromkeys(columns, pl.String()) | {"cycle": pl.UInt32(), "followed": pl.Int64(), "path": pl.List(pl.String)}
-    return pl.concat(parts) if parts else pl.DataFrame(schema=kinds)
+    """Every journey and every stay in a step that has planned paths, judged: `scope, customer_id, cycle, persona, month, variant, kind, way, followed, path`."""
+    columns = ("customer_id", "cycle", "persona", "month", "variant", "kind", "way", "followed", "path")
+    units = {"journey": _journey_units(stays, journeys, journey)} if journey.paths else {}
+    ways = {"journey": journey.paths} | {step.name: step.paths for step in journey.steps}
+    units |= {step.name: _stay_units(placed, stays, journey, step.name) for step in journey.steps if step.paths and not step.aside}
+    parts = {scope: judge_units(own, ways[scope]).select(columns) for scope, own in units.items()}
+    none = dict.fromkeys(("scope", *columns), pl.String()) | {"customer_id": placed.schema["customer_id"], "cycle": pl.UInt32(), "followed": pl.Int64(), "path": pl.List(pl.String)}
+    return _under_each_other(parts) if parts else pl.DataFrame(schema=none)
 
 
 def conformance_shares(
@@ -86,54 +100,57 @@ def conformance_shares(
     months: bool = True,  # whether to split by month, too
 ) -> pl.DataFrame:  # `segment, scope, kind, n` (all that have ended or left the plan), `customers` (of these), `units, share, ci_low, ci_high`, `n_customers` (of the kind)
     """Give the share of each kind among journeys (or stays) whose kind is settled; those on the way are counted beside."""
-    stacked = stack_segments(judged, months)
+    keys = ["segment", "scope", "kind"]
+    stacked = stack_segments(judged.select("customer_id", "persona", "month", "scope", "kind"), months)
     settled = stacked.filter(pl.col("kind") != "on the way")
-    grid = settled.join(pl.DataFrame({"one": KINDS[:4]}), how="cross").with_columns(is_one=pl.col("kind") == pl.col("one"))
-    shares = share_by_customer(grid, "is_one", ["segment", "scope", "one"], confidence).rename({"one": "kind", "part": "units"})
-    people = stacked.group_by("segment", "scope", "kind").agg(n_customers=pl.col("customer_id").n_unique().cast(pl.Int64))
-    way = stacked.filter(pl.col("kind") == "on the way").group_by("segment", "scope", "kind").agg(
+    asked = settled.select("segment", "scope").unique().join(pl.DataFrame({"kind": pl.Series(KINDS[:4], dtype=stacked.schema["kind"])}), how="cross")
+    shares = share_of_each(settled.select("customer_id", "segment", "scope"), settled, asked, confidence).rename({"part": "units"})
+    way = stacked.filter(pl.col("kind") == "on the way").group_by(keys).agg(
         customers=pl.col("customer_id").n_unique().cast(pl.Int64), units=pl.len().cast(pl.Int64)
     )
-    both = pl.concat([shares, way], how="diagonal").join(people, on=["segment", "scope", "kind"], how="left").with_columns(pl.col("n_customers").fill_null(0))
-    return both.sort("segment", "scope", pl.col("kind").replace_strict(KINDS, range(5), return_dtype=pl.Int8))
+    both = pl.concat([shares.rename({"touched": "n_customers"}), way.with_columns(n_customers="customers")], how="diagonal")
+    order = pl.col("kind").cast(pl.String).replace_strict(KINDS, range(5), return_dtype=pl.Int8)
+    return both.sort("segment", "scope", order).select(*keys, "n", "customers", "units", "share", "ci_low", "ci_high", "n_customers")
 
 # %% ../nbs/20_journey/214_conformance.ipynb #4e82526f
+def _rank_paths(judged: pl.DataFrame, most: int) -> pl.DataFrame:
+    """The real paths of each scope with their `rank`, where they leave the plan, and where to."""
+    keys = ["scope", "variant", "kind", "way", "followed"]
+    counts = judged.group_by(keys).agg(units=pl.len(), path=pl.col("path").first().cast(pl.List(pl.String)))
+    names = {name: pl.col(name).cast(pl.String) for name in keys[:4]}
+    counts = counts.sort(names["scope"], pl.col("units").cast(pl.Int64).neg(), names["variant"], names["kind"], names["way"], "followed")
+    far, path, left = pl.col("followed"), pl.col("path"), pl.col("kind") == "unplanned"
+    after = pl.when(left).then(pl.when(far > 0).then(path.list.get(far - 1, null_on_oob=True)).otherwise(pl.lit("(begin)")))
+    went_to = pl.when(left).then(path.list.get(far, null_on_oob=True))
+    return counts.with_columns(rank=pl.min_horizontal(pl.col("units").cum_count().over("scope"), pl.lit(most + 1)), left_after=after, went_to=went_to)
+
+
 def variant_shares(
     judged: pl.DataFrame,  # from `judge_journeys`
     confidence: float = 0.95,  # level of the intervals, between 0 and 1
     most: int = 20,  # variants of each scope; the rest is one bucket
 ) -> pl.DataFrame:  # `scope, rank, variant, kind, way, n` (all), `units, customers, share, ci_low, ci_high, left_after, went_to`
     """Rank the real paths of each scope, the most frequent first, and say where they leave the plan."""
-    counts = judged.group_by("scope", "variant", "kind", "way", "followed", "path").agg(units=pl.len())
-    counts = counts.sort("scope", pl.col("units").cast(pl.Int64).neg(), "variant", "kind", "way", "followed")
-    ranked = counts.with_columns(rank=pl.col("units").cum_count().over("scope"))
-    far, names = pl.col("followed"), pl.col("path")
-    left = pl.col("kind") == "unplanned"
-    after = pl.when(left).then(pl.when(far > 0).then(names.list.get(far - 1, null_on_oob=True)).otherwise(pl.lit("(begin)")))
-    ranked = ranked.with_columns(left_after=after, went_to=pl.when(left).then(names.list.get(far, null_on_oob=True)))
-    keep = ranked.select("scope", "variant", "kind", "way", "rank", "left_after", "went_to")
-    units = judged.join(keep, on=["scope", "variant", "kind", "way"], how="left")
-    return _rank_variants(units.with_columns(rank=pl.min_horizontal("rank", pl.lit(most + 1))), most, confidence)
+    ranked, keys = _rank_paths(judged, most), ["scope", "variant", "kind", "way"]
+    units = judged.select("customer_id", *keys).join(ranked.select(*keys, "rank"), on=keys, how="left").drop("variant", "kind", "way")
+    shares = share_of_each(units.drop("rank"), units, units.select("scope", "rank").unique(), confidence)
+    named = shares.drop("customers").rename({"part": "units", "touched": "customers"}).join(_label_ranks(ranked, most), on=["scope", "rank"])
+    columns = ("scope", "rank", "variant", "kind", "way", "n", "units", "customers", "share", "ci_low", "ci_high", "left_after", "went_to")
+    return named.select(columns).sort("scope", "rank")
 
 # %% ../nbs/20_journey/214_conformance.ipynb #428fe206
-def _rank_variants(units: pl.DataFrame, most: int, confidence: float) -> pl.DataFrame:
-    """Shares of the ranked variants, with the rest as one bucket."""
+def _label_ranks(ranked: pl.DataFrame, most: int) -> pl.DataFrame:
+    """What each rank of a scope is called; the rest is one bucket."""
+    labels = ["variant", "kind", "way", "left_after", "went_to"]
+    first = ranked.group_by("scope", "rank").agg(pl.col(labels).first().cast(pl.String))
     rest = pl.col("rank") > most
-    named = units.with_columns(
-        variant=pl.when(rest).then(pl.lit("(other paths)")).otherwise("variant"), kind=pl.when(rest).then(pl.lit("")).otherwise("kind"),
-        **{name: pl.when(~rest).then(name) for name in ("way", "left_after", "went_to")},
-    )  # fmt: skip
-    labels = named.group_by("scope", "rank").agg(pl.col("variant", "kind", "way", "left_after", "went_to").first())
-    grid = named.select("customer_id", "scope", own="rank").join(named.select("scope", "rank").unique(), on="scope").with_columns(same=pl.col("own") == pl.col("rank"))
-    shares = share_by_customer(grid, "same", ["scope", "rank"], confidence).rename({"part": "units"}).drop("customers")
-    people = named.group_by("scope", "rank").agg(customers=pl.col("customer_id").n_unique().cast(pl.Int64))
-    table = shares.join(labels, on=["scope", "rank"]).join(people, on=["scope", "rank"])
-    columns = ("scope", "rank", "variant", "kind", "way", "n", "units", "customers", "share", "ci_low", "ci_high", "left_after", "went_to")
-    return table.select(columns).sort("scope", "rank")
+    texts = {"variant": pl.lit("(other paths)"), "kind": pl.lit("")} | dict.fromkeys(labels[2:], pl.lit(None, pl.String))
+    return first.with_columns(pl.when(rest).then(text).otherwise(name).alias(name) for name, text in texts.items())
 
 # %% ../nbs/20_journey/214_conformance.ipynb #008c34e4
 _US_PER_DAY = 86_400_000_000
 _FEWEST = 20  # journeys on either side of a difference
+_PLANNED = "(as planned)"
 
 
 def leaving_effects(
@@ -149,24 +166,24 @@ def leaving_effects(
     The outcome counts within `silence_days` from the next step on; nobody with a shorter follow-up is compared.
     Source: intervals of a difference from those of the two shares, Newcombe (1998), method 10.
     """
-    own = judged.filter(pl.col("scope") == "journey").select("customer_id", "cycle", "followed")
-    same = (pl.col("customer_id") == pl.col("customer_id").shift(1)) & (pl.col("cycle") == pl.col("cycle").shift(1))
-    first = pl.when(~same.fill_null(False)).then(pl.int_range(pl.len())).forward_fill()
-    rows = stays.with_columns(_place=pl.int_range(pl.len()) - first + 1).join(own, on=["customer_id", "cycle"], how="inner", maintain_order="left")
-    rows = rows.join(journeys.select("customer_id", "cycle", "outcome_at"), on=["customer_id", "cycle"], how="left", maintain_order="left")
+    keys = ["customer_id", "cycle"]
+    own = judged.filter(pl.col("scope") == "journey").select(*keys, "followed")
+    first = pl.when(is_first(*keys)).then(pl.int_range(pl.len())).forward_fill()
+    rows = stays.select(*keys, "step", "next_step", "next_at", _place=pl.int_range(pl.len()) - first + 1).join(own, on=keys, how="inner", maintain_order="left")
+    rows = rows.join(journeys.select(*keys, "outcome_at"), on=keys, how="left", maintain_order="left")
     moment, within = pl.col("next_at").to_physical(), round(journey.silence_days * _US_PER_DAY)
     came = pl.col("outcome_at").to_physical() - moment
     seen = rows.filter((pl.col("_place") <= pl.col("followed")) & pl.col("next_at").is_not_null() & (moment + within <= as_of_us) & (came >= 0).fill_null(True))
-    stayed = pl.col("_place") < pl.col("followed")
-    units = seen.select("customer_id", left_after="step", went_to=pl.when(~stayed).then("next_step").otherwise(pl.lit("(as planned)")), came=(came <= within).fill_null(False))
-    shares = share_by_customer(units, "came", ["left_after", "went_to"], confidence)
-    return _compare_leaving(shares)
+    kind = pl.Enum(sorted({*journey.names, _PLANNED}))
+    went_to = pl.when(pl.col("_place") < pl.col("followed")).then(pl.lit(_PLANNED, kind)).otherwise(pl.col("next_step").cast(kind))
+    units = seen.select("customer_id", left_after=pl.col("step").cast(kind), went_to=went_to, came=(came <= within).fill_null(False))
+    return _compare_leaving(share_by_customer(units, "came", ["left_after", "went_to"], confidence))
 
 # %% ../nbs/20_journey/214_conformance.ipynb #74b6da9e
 def _compare_leaving(shares: pl.DataFrame) -> pl.DataFrame:
     """Put those who went on as planned beside those who left after the same step; differences of few are not told."""
-    stayed = shares.filter(pl.col("went_to") == "(as planned)").select("left_after", n_stayed="n", outcome_stayed="share", _low="ci_low", _high="ci_high")
-    both = shares.filter(pl.col("went_to") != "(as planned)").join(stayed, on="left_after", how="left").rename({"share": "outcome"})
+    stayed = shares.filter(pl.col("went_to") == _PLANNED).select("left_after", n_stayed="n", outcome_stayed="share", _low="ci_low", _high="ci_high")
+    both = shares.filter(pl.col("went_to") != _PLANNED).join(stayed, on="left_after", how="left").rename({"share": "outcome"})
     p, q = pl.col("outcome"), pl.col("outcome_stayed")
     low = p - q - ((p - pl.col("ci_low")) ** 2 + (pl.col("_high") - q) ** 2).sqrt()
     high = p - q + ((pl.col("ci_high") - p) ** 2 + (q - pl.col("_low")) ** 2).sqrt()

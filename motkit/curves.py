@@ -156,7 +156,7 @@ def _stack(parts: Sequence[tuple[pl.DataFrame, dict[str, Any]]]) -> pl.DataFrame
     if clash := sorted({name for key, columns in parts for name in key.columns if name in columns}):
         raise SettingError("by", f"{clash} are also columns of the result", "Rename them in the table first.")
     frames = [
-        pl.concat([pl.concat([key] * len(rows)), rows], how="horizontal") if key.width else rows
+        rows.select(*(pl.lit(label.new_from_index(0, len(rows))) for label in key), pl.all()) if key.width else rows
         for key, rows in ((key, pl.DataFrame(columns)) for key, columns in parts)
     ]
     return pl.concat(frames).with_columns(pl.col(pl.Float64).fill_nan(None))

@@ -8,92 +8,115 @@ __all__ = ['find_pains', 'pain_shares', 'request_shares']
 # %% ../nbs/20_journey/213_friction.ipynb #01234897
 import polars as pl
 
+from .journey_rows import is_any
 from .journeys import Journey
-from .stays import _is_any, share_by_customer, stack_segments
+from .paths import is_first
+from .stays import events_of, share_by_customer, share_of_each, stack_segments
 
 # %% ../nbs/20_journey/213_friction.ipynb #39579f4d
 _US_PER_HOUR = 3_600_000_000
-_PAIN = ("customer_id", "cycle", "persona", "month", "step", "substep", "pain", "what", "at")
-_SAME = (pl.col("customer_id") == pl.col("customer_id").shift(1)) & (pl.col("cycle") == pl.col("cycle").shift(1))
+_PAINS = pl.Enum(["complaint near by", "long wait", "repeated", "went back"])
+_PAIN = ("customer_id", "cycle", "persona", "step", "substep", "pain", "what", "at")
+
+
+def _same_journey(shift: int) -> pl.Expr:
+    """Whether the row so far before (or after) is one of the same journey."""
+    return pl.all_horizontal(pl.col(name) == pl.col(name).shift(shift) for name in ("customer_id", "cycle")).fill_null(False)
+
+
+def _in_long_runs(placed: pl.DataFrame, least: int) -> pl.LazyFrame:
+    """The rows of runs of the same event within a journey that have so many rows, with the number of their `_run`."""
+    new = ~(_same_journey(1) & (pl.col("event") == pl.col("event").shift(1)).fill_null(False))
+    runs = placed.lazy().select("customer_id", "cycle", "persona", "step", "substep", "event", "timestamp", _run=new.cast(pl.UInt32).cum_sum())
+    long = runs.select("_run").group_by("_run").agg(_n=pl.len()).filter(pl.col("_n") >= least).select("_run")
+    return runs.join(long, on="_run", how="semi", maintain_order="left")
 
 
 def _find_repeats(placed: pl.DataFrame, journey: Journey) -> pl.DataFrame:
     """The same event so often in a row as the plan says, outside of browsing sub-steps."""
     browsing = [(step.name, part.name) for step in journey.steps for part in step.substeps if part.browsing]
-    calm = pl.DataFrame(browsing, schema={"step": pl.String, "substep": pl.String}, orient="row")
-    new = (~(_SAME & (pl.col("event") == pl.col("event").shift(1)))).fill_null(True)
-    runs = placed.with_columns(_run=new.cast(pl.UInt32).cum_sum()).filter(pl.col("step").is_not_null())
+    calm = pl.DataFrame(browsing, schema={name: placed.schema[name] for name in ("step", "substep")}, orient="row")
+    runs = _in_long_runs(placed, journey.friction.repeats).filter(pl.col("step").is_not_null()).collect(engine="streaming")
     long = runs.group_by("_run", maintain_order=True).agg(
-        pl.col("customer_id", "cycle", "persona", "month", "step", "substep").first(), what=pl.col("event").first(), at=pl.col("timestamp").last(), _n=pl.len()
+        pl.col("customer_id", "cycle", "persona", "step", "substep").first(), what=pl.col("event").first(), at=pl.col("timestamp").last(), _n=pl.len()
     )
     found = long.filter(pl.col("_n") >= journey.friction.repeats).join(calm, on=["step", "substep"], how="anti")
-    return found.with_columns(pain=pl.lit("repeated")).select(_PAIN)
+    return found.with_columns(pain=pl.lit("repeated", _PAINS)).select(_PAIN)
 
 
 def _find_returns(stays: pl.DataFrame, journey: Journey) -> pl.DataFrame:
     """Going back from a step to an earlier one within a cycle, where that is not normal."""
     order = {name: number for number, name in enumerate(journey.names)}
+    kind = stays.schema["step"]
+    order = {name: number for name, number in order.items() if not isinstance(kind, pl.Enum) or name in kind.categories}
     place, following = (pl.col(name).replace_strict(order, default=None, return_dtype=pl.Int32) for name in ("step", "next_step"))
-    calm = pl.DataFrame([(step.name, to) for step in journey.steps for to in step.back_to], schema={"step": pl.String, "next_step": pl.String}, orient="row")
-    back = stays.filter(following < place).join(calm, on=["step", "next_step"], how="anti", maintain_order="left").with_columns(substep=pl.lit(None, pl.String), pain=pl.lit("went back"), what="next_step", at="next_at")
-    return back.select(_PAIN)
+    calm = pl.DataFrame([(step.name, to) for step in journey.steps for to in step.back_to], schema={"step": kind, "next_step": kind}, orient="row")
+    back = stays.filter(following < place).join(calm, on=["step", "next_step"], how="anti", maintain_order="left")
+    return back.with_columns(substep=pl.lit(None, pl.String), pain=pl.lit("went back", _PAINS), what="next_step", at="next_at").select(_PAIN)
 
 # %% ../nbs/20_journey/213_friction.ipynb #5a2c840a
 def _find_waits(placed: pl.DataFrame, journey: Journey) -> pl.DataFrame:
     """A silence within a journey that is longer than the step allows, after an event of that step."""
     limits = {step.name: round(step.wait_days * 24 * _US_PER_HOUR) for step in journey.steps if step.wait_days}
     limit = pl.col("step").replace_strict(limits, default=None, return_dtype=pl.Int64) if limits else pl.lit(None, pl.Int64)
-    goes_on = (pl.col("customer_id") == pl.col("customer_id").shift(-1)) & (pl.col("cycle") == pl.col("cycle").shift(-1))
     gap = (pl.col("timestamp").shift(-1) - pl.col("timestamp")).dt.total_microseconds()
-    waits = placed.filter((goes_on & (gap > limit)).fill_null(False))
-    return waits.with_columns(pain=pl.lit("long wait"), what="event", at="timestamp").select(_PAIN)
+    waits = placed.lazy().filter(_same_journey(-1) & (gap > limit).fill_null(False)).collect(engine="streaming")
+    return waits.with_columns(pain=pl.lit("long wait", _PAINS), what="event", at="timestamp").select(_PAIN)
 
 
 def _find_complaints(placed: pl.DataFrame, journey: Journey) -> pl.DataFrame:
     """A complaint soon after an event of a step on the way; the complaint belongs to that step."""
     aside = [step.name for step in journey.steps if step.aside]
-    complains = _is_any(journey.friction.complaints)
+    complains = is_any(journey.friction.complaints, events_of(placed)).fill_null(False)
     on_way = pl.col("step").is_not_null() & ~pl.col("step").is_in(aside) & ~complains
-    last = {name: pl.when(on_way).then(pl.col(name)).forward_fill().over("customer_id", "cycle").alias(f"_{name}") for name in ("step", "substep", "timestamp")}
-    near = (pl.col("timestamp") - pl.col("_timestamp")).dt.total_microseconds() <= round(journey.friction.complaint_hours * _US_PER_HOUR)
-    found = placed.with_columns(complains.alias("_complains"), *last.values()).filter(pl.col("_complains") & near.fill_null(False))
-    return found.with_columns(step="_step", substep="_substep", pain=pl.lit("complaint near by"), what="event", at="timestamp").select(_PAIN)
+    rows = placed.lazy().with_row_index("_row")
+    row = pl.col("_row")
+    last, begin = pl.when(on_way).then(row).forward_fill(), pl.when(is_first("customer_id", "cycle")).then(row).forward_fill()
+    rows = rows.with_columns(_last=last, _begin=begin, _complains=complains)
+    found = rows.filter(pl.col("_complains") & (pl.col("_last") >= pl.col("_begin")).fill_null(False)).collect(engine="streaming")
+    before = placed.select("step", "substep", "timestamp")[found["_last"]]
+    near = (found["timestamp"] - before["timestamp"]).dt.total_microseconds() <= round(journey.friction.complaint_hours * _US_PER_HOUR)
+    there = found.with_columns(before["step"], before["substep"]).filter(near)
+    return there.with_columns(pain=pl.lit("complaint near by", _PAINS), what="event", at="timestamp").select(_PAIN)
 
 # %% ../nbs/20_journey/213_friction.ipynb #abae9ae4
 def find_pains(
-    placed: pl.DataFrame,  # from `place_events`
+    placed: pl.DataFrame,  # from `place_events` or `place_rows`, by customer and cycle
     stays: pl.DataFrame,  # from `stay_table`
     journeys: pl.DataFrame,  # from `journey_table`
     journey: Journey,
 ) -> pl.DataFrame:  # `customer_id, cycle, persona, month, step, substep, pain, what, at`, one row a pain
     """Find every repeat, step back, long wait and complaint near by; `month` is that of the journey's begin."""
-    begun = journeys.select("customer_id", "cycle", "month")
-    rows = placed.drop("month", strict=False).join(begun, on=["customer_id", "cycle"], how="left", maintain_order="left")
-    ways = stays.drop("month").join(begun, on=["customer_id", "cycle"], how="left", maintain_order="left")
-    return pl.concat([_find_repeats(rows, journey), _find_returns(ways, journey), _find_waits(rows, journey), _find_complaints(rows, journey)])
+    parts = [_find_repeats(placed, journey), _find_returns(stays, journey), _find_waits(placed, journey), _find_complaints(placed, journey)]
+    found = pl.concat([part.cast({"what": pl.String, "substep": pl.String}) for part in parts])
+    months = journeys.select("customer_id", "cycle", "month")
+    named = found.join(months, on=["customer_id", "cycle"], how="left", maintain_order="left")
+    return named.select("customer_id", "cycle", "persona", "month", *_PAIN[3:])
 
 # %% ../nbs/20_journey/213_friction.ipynb #7e4c4d24
 def pain_shares(
     pains: pl.DataFrame,  # from `find_pains`
-    placed: pl.DataFrame,  # from `place_events`
+    there: pl.DataFrame,  # `customer_id, cycle, step`: the steps of each journey, once or more often
     journeys: pl.DataFrame,  # from `journey_table`
     confidence: float = 0.95,  # level of the intervals, between 0 and 1
     months: bool = True,  # whether to split by month, too
 ) -> pl.DataFrame:  # `segment, step, pain, n` (journeys there), `customers, touched, share, ci_low, ci_high, times, mostly`
     """Give for each step and pain the share of the journeys there that met it; `mostly` is its most frequent event."""
-    there = placed.filter(pl.col("step").is_not_null()).select("customer_id", "cycle", "step").unique()
-    units = stack_segments(there.join(journeys.select("customer_id", "cycle", "persona", "month"), on=["customer_id", "cycle"]), months)
-    kinds = pains.select("step", "pain").unique().sort("step", "pain")
-    met = pains.select("customer_id", "cycle", "step", "pain").unique().with_columns(met=pl.lit(True))
-    grid = units.join(kinds, on="step").join(met, on=["customer_id", "cycle", "step", "pain"], how="left").with_columns(pl.col("met").fill_null(False))
-    shares = share_by_customer(grid, "met", ["segment", "step", "pain"], confidence).rename({"part": "touched"})
-    often = stack_segments(pains, months).group_by("segment", "step", "pain", "what").agg(n=pl.len()).sort("n", "what", descending=[True, False])
-    mostly = often.group_by("segment", "step", "pain", maintain_order=True).agg(times=pl.col("n").sum().cast(pl.Int64), mostly=pl.col("what").first())
-    return shares.join(mostly, on=["segment", "step", "pain"], how="left").with_columns(pl.col("times").fill_null(0)).sort("segment", "step", "pain")
+    keys, of_journey = ["segment", "step", "pain"], ["customer_id", "cycle"]
+    groups = journeys.select(*of_journey, "persona", "month")
+    came = there.select(*of_journey, "step").drop_nulls("step").unique()
+    units = stack_segments(came.join(groups, on=of_journey), months)
+    met = pains.select(*of_journey, "step", "pain").unique().join(came, on=[*of_journey, "step"], how="semi")
+    having = stack_segments(met.join(groups, on=of_journey), months)
+    asked = units.select("segment", "step").unique().join(pains.select("step", "pain").unique(), on="step")
+    shares = share_of_each(units, having.cast({"segment": units.schema["segment"]}), asked, confidence).drop("touched").rename({"part": "touched"})
+    often = stack_segments(pains, months).cast({"segment": units.schema["segment"]}).group_by(*keys, "what").agg(n=pl.len()).sort("n", "what", descending=[True, False])
+    mostly = often.group_by(keys, maintain_order=True).agg(times=pl.col("n").sum().cast(pl.Int64), mostly=pl.col("what").first())
+    return shares.join(mostly, on=keys, how="left").with_columns(pl.col("times").fill_null(0)).sort(keys)
 
 # %% ../nbs/20_journey/213_friction.ipynb #0789d1b5
 def request_shares(
-    placed: pl.DataFrame,  # from `place_events`
+    placed: pl.DataFrame,  # from `place_events` or `place_rows`
     journey: Journey,
     as_of_us: int,  # end of observation, microseconds since 1970
     confidence: float = 0.95,  # level of the intervals, between 0 and 1
@@ -102,22 +125,24 @@ def request_shares(
 
     The answer is the customer's next row of `answered_by` after the request.
     """
-    parts, in_time = [], placed.sort("customer_id", "timestamp", maintain_order=True)
+    parts, known = [], events_of(placed)
     for step in journey.steps:
         for one in step.requests:
             if not one.events or not one.answered_by or not one.within_hours:
                 continue
-            answer = pl.when(_is_any(one.answered_by)).then(pl.col("timestamp").to_physical()).backward_fill().shift(-1).over("customer_id")
-            asked = in_time.with_columns(_answer=answer).filter(_is_any(one.events))
+            asks, answers = is_any(one.events, known), is_any(one.answered_by, known)
+            in_time = placed.filter(asks | answers).select("customer_id", "timestamp", "event", "persona").sort("customer_id", "timestamp", maintain_order=True)
+            answer = pl.when(answers).then(pl.col("timestamp").to_physical()).backward_fill().shift(-1).over("customer_id")
+            asked = in_time.with_columns(_answer=answer).filter(asks)
             asked = asked.filter(pl.col("persona").is_in(one.personas)) if one.personas else asked
             due = pl.col("timestamp").to_physical() + round(one.within_hours * _US_PER_HOUR)
             kept = (pl.col("_answer") <= due).fill_null(False)
             rows = asked.select("customer_id", "persona", kept=kept, open=~kept & (due > as_of_us), month=pl.lit(""))
             names = {"step": pl.lit(step.name), "request": pl.lit(one.request), "response": pl.lit(one.response)}
-            parts.append(stack_segments(rows, months=False).with_columns(**names))
+            parts.append(stack_segments(rows, months=False).with_columns(pl.col("segment").cast(pl.String), **names))
     return _request_table(parts, confidence)
 
-
+# %% ../nbs/20_journey/213_friction.ipynb #b0a30001
 def _request_table(parts: list[pl.DataFrame], confidence: float) -> pl.DataFrame:
     """Shares of requests that were answered, open ones beside them."""
     keys = ["segment", "step", "request", "response"]

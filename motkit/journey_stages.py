@@ -14,7 +14,7 @@ from .errors import DesignError, StatisticalWarning
 from .flows import OTHER, step_flows
 from .funnels import time_to_convert
 from .influence import step_influence
-from .journey_map import JourneyMap, map_journey
+from .journey_map import JourneyMap, map_rows
 from .journeys import read_journey
 from .lifecycle import lifecycle_states
 from .lifts import compare_paths, step_lifts
@@ -124,9 +124,9 @@ def _make_map(bench: Bench) -> Tables:
     file = bench.settings.journey.file
     if file is None:
         return {}
-    confidence = bench.settings.study.confidence
-    made = map_journey(bench.events, read_journey(file), _personas_of(bench), bench.as_of, _moments_of(bench), confidence)
-    return map_tables(made)
+    rows, customers = bench.numbered.rename({"customer": "customer_id"}), bench.store.customers.collect()["customer_id"]
+    as_of_us = int(pl.Series([bench.as_of]).to_physical()[0])
+    return map_tables(map_rows(rows, customers, read_journey(file), as_of_us, _personas_of(bench), _moments_of(bench), bench.settings.study.confidence))
 
 
 def map_tables(

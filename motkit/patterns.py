@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 import polars as pl
 
@@ -61,6 +62,7 @@ def _read_part(text: str) -> Part | str:
     return Part(names, low, high) if (high is None or high >= max(low, 1)) and low <= 1000 else f"`{text}` counts from more to less, or to nothing"
 
 
+@lru_cache(maxsize=256)
 def read_pattern(
     text: str,  # as in the table above
 ) -> Pattern:
@@ -175,7 +177,10 @@ def pattern_shares(
     return add_wilson(table, "customers", "n", confidence=confidence)
 
 # %% ../nbs/20_journey/206_patterns.ipynb #a0d023fd
-def _after_part(place: tuple[int, int], parts: Sequence[Part]) -> set[tuple[int, int]]:
+_Places = frozenset[tuple[int, int]]  # (part, times so far)
+
+
+def _after_part(place: tuple[int, int], parts: Sequence[Part]) -> _Places:
     """All places (part, times so far) that can be reached from one without an event."""
     reached, to_do = {place}, [place]
     while to_do:
@@ -183,7 +188,7 @@ def _after_part(place: tuple[int, int], parts: Sequence[Part]) -> set[tuple[int,
         if part < len(parts) and times >= parts[part].low and (part + 1, 0) not in reached:
             reached.add((part + 1, 0))
             to_do.append((part + 1, 0))
-    return reached
+    return frozenset(reached)
 
 
 def _takes(part: Part, name: str) -> bool:
@@ -191,21 +196,34 @@ def _takes(part: Part, name: str) -> bool:
     return part.names == _GAP or any(fnmatchcase(name, one) for one in part.names)
 
 
+def _after_event(places: _Places, name: str, parts: Sequence[Part]) -> _Places:
+    """All places that can be reached from some by one event."""
+    ahead = {
+        (k, min(times + 1, parts[k].low + 1) if parts[k].high is None else times + 1)
+        for k, times in places
+        if k < len(parts) and (parts[k].high is None or times < (parts[k].high or 0)) and _takes(parts[k], name)
+    }
+    return frozenset().union(*(_after_part(place, parts) for place in ahead))
+
+# %% ../nbs/20_journey/206_patterns.ipynb #b0a40001
+@lru_cache(maxsize=64)
+def _seen_steps(pattern: Pattern) -> dict[tuple[_Places, str], _Places]:
+    """Where an event led from some places of a pattern, as far as paths were followed already."""
+    return {}
+
+
 def follow_pattern(
     pattern: Pattern,  # from `read_pattern`; it is followed from the begin of the path to its end
     path: Sequence[str],  # names of events in order
 ) -> tuple[int, bool]:  # how many events follow the pattern; whether the whole path is the whole pattern
     """Follow a path along a pattern from its first event on."""
-    parts, followed = pattern.parts, 0
+    parts, seen = pattern.parts, _seen_steps(pattern)
     places = _after_part((0, 0), parts)
-    for name in path:
-        ahead = {
-            (k, min(times + 1, parts[k].low + 1) if parts[k].high is None else times + 1)
-            for k, times in places
-            if k < len(parts) and (parts[k].high is None or times < (parts[k].high or 0)) and _takes(parts[k], name)
-        }
+    for followed, name in enumerate(path):
+        ahead = seen.get((places, name))
+        if ahead is None:
+            ahead = seen[places, name] = _after_event(places, name, parts)
         if not ahead:
             return followed, False
-        places = set().union(*(_after_part(place, parts) for place in ahead))
-        followed += 1
-    return followed, (len(parts), 0) in places
+        places = ahead
+    return len(path), (len(parts), 0) in places

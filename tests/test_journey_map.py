@@ -18,10 +18,10 @@ from motkit.conformance import judge_path, variant_shares
 from motkit.errors import DesignError, SchemaError
 from motkit.events import read_events
 from motkit.journey_map import JourneyMap, map_journey
-from motkit.journey_rows import place_events
+from motkit.journey_rows import code_rows, place_events, place_rows
 from motkit.journeys import Journey, check_journey, read_journey
 from motkit.schema import EVENTS
-from motkit.stays import share_by_customer
+from motkit.stays import share_by_customer, share_of_each
 from motkit.store import write_store
 
 ROOT = Path(__file__).parent.parent
@@ -194,6 +194,36 @@ def test_a_store_gives_the_same_map(journey: Journey, tmp_path: Path) -> None:
     one, other = map_journey(make_events(drawn), journey), map_journey(write_store(make_events(drawn), tmp_path / "store"), journey)
     for name in ("steps", "substeps", "pains", "requests", "conformance", "variants", "leaving", "moves"):
         assert getattr(one, name).equals(getattr(other, name)), name
+
+
+def test_a_map_holds_no_text_of_the_log_and_few_bytes_an_event(journey: Journey, tmp_path: Path) -> None:
+    events = make_events([(f"customer {who}", day, KINDS[(who + day) % 12]) for who in range(200) for day in range(20)], text=["a long remark " * 9] * 4000)
+    end = int(events["timestamp"].to_physical().max())  # type: ignore[arg-type]
+    for log in (events, write_store(events, tmp_path / "store")):
+        rows, customers = code_rows(log, end)
+        placed = place_rows(rows, customers, journey, pl.DataFrame({"customer_id": ["customer 7"], "persona": ["planner"]})).collect()
+        assert pl.String not in placed.dtypes
+        assert placed.estimated_size() / placed.height < 40
+        texts = place_events(log, journey, pl.DataFrame({"customer_id": ["customer 7"], "persona": ["planner"]})).collect()
+        assert placed.with_columns(customer_id=customers.gather(placed["customer_id"])).rows() == texts.select(placed.columns).rows()
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from("ab"), st.sets(st.sampled_from("xyz"))), min_size=1, max_size=30))
+@settings(max_examples=40, deadline=None)
+def test_shares_of_each_answer_are_those_of_a_row_for_each_unit_and_answer(drawn: Any) -> None:
+    units = pl.DataFrame([(who, group) for who, group, _ in drawn], schema={"customer_id": pl.Int64, "group": pl.String}, orient="row")
+    having = pl.DataFrame([(who, group, one) for who, group, found in drawn for one in found], schema={**units.schema, "answer": pl.String}, orient="row")
+    long = pl.DataFrame([(who, group, one, one in found) for who, group, found in drawn for one in "xyz"], schema={**having.schema, "has": pl.Boolean}, orient="row")
+    asked = long.select("group", "answer").unique()
+    found = share_of_each(units, having, asked)
+    assert found.drop("touched").equals(share_by_customer(long, "has", ["group", "answer"]))
+    assert found["touched"].to_list() == long.group_by("group", "answer").agg(pl.col("customer_id").filter("has").n_unique()).sort("group", "answer")["customer_id"].to_list()
+
+
+def test_a_stay_holds_its_own_rows_where_times_tie(journey: Journey) -> None:
+    made = map_journey(make_events([("ann", 0, "look"), ("ann", 0, "pay"), ("ann", 0, "basket"), ("bo", 90, "look")]), journey)
+    stays = made.variants.filter(scope="choose").group_by("variant").agg(pl.col("units").sum())
+    assert dict(stays.iter_rows()) == {"look": 2, "basket": 1}
 
 
 def test_who_is_still_there_is_censored_and_not_lost(journey: Journey) -> None:

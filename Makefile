@@ -26,7 +26,7 @@ demo: $(STAMP)  ## the whole analysis on the demo data, served at a local addres
 test: $(STAMP)  ## all tests
 	@$(BIN)/python tests/find_chromium.py
 	@$(BIN)/python tests/engine_venvs.py
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 4 --dist loadgroup $(PYTEST_ARGS)  # one thread of numpy's for each worker: more wait for each other
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n auto --maxprocesses 4 --dist loadscope $(PYTEST_ARGS)  # one thread of numpy's for each worker: more wait for each other; modules are compiled once, not by each process
 
 engines: $(STAMP)  ## the environments of Sail and of Spark, in which the tests compare them with one machine
 	@$(BIN)/python tests/engine_venvs.py

@@ -7,7 +7,7 @@ import pytest
 
 from motkit.study import Study, run_demo
 
-pytest_plugins = ["browser_fixtures", "postgres_fixture"]
+pytest_plugins = ["browser_fixtures", "postgres_fixture", "workers"]
 
 
 @pytest.fixture(scope="session")
@@ -29,13 +29,3 @@ def demo_study(tmp_path_factory: pytest.TempPathFactory) -> Study:
 def small_demo(tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The demo with 700 customers in a folder `demo-study`, which has the tables of all pages."""
     return run_demo(tmp_path_factory.mktemp("small") / "demo-study", customers=700, progress=False)
-
-
-ONE_DEMO = {"test_onboarding_views": "demo", "test_one_number": "demo", "test_every_view": "small demo", "test_pages_in_browser": "small demo", "test_accessible": "small demo"}  # files that share a study stay with one worker
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers a file stays with one of them, so that what it computes once is computed once; notebooks go one by one."""
-    for item in items:
-        if item.path.name != "test_notebooks.py":
-            item.add_marker(pytest.mark.xdist_group(ONE_DEMO.get(item.path.stem, item.path.stem)))

@@ -97,6 +97,27 @@ def test_a_choice_changes_picture_and_address_and_holds_on_the_next_page(address
     expect(quiet_page.get_by_text(chosen.sentence)).to_be_visible()
 
 
+TAKE_AWAY = """() => {
+  const draw = Bokeh.embed.embed_item, taken = [];
+  window.taken = taken;
+  Bokeh.embed.embed_item = (item, place) => {
+    const drawing = draw(item, place);
+    if (taken.length < 2) { taken.push(place); place.remove(); }
+    return drawing;
+  };
+}"""
+
+
+def test_a_picture_whose_place_is_taken_away_while_it_is_drawn_is_drawn_again_without_an_error(address: str, quiet_page, expect) -> None:
+    quiet_page.goto(address)
+    expect(drawn(quiet_page, "sessions_by_week")).to_be_visible()
+    quiet_page.evaluate(TAKE_AWAY)
+    quiet_page.get_by_role("navigation", name="Pages").get_by_role("link", name="Engagement").click()
+    quiet_page.wait_for_function("taken.length === 2", timeout=30_000)
+    for name in ("engagement_levels", "engagement_distribution"):
+        expect(drawn(quiet_page, name)).to_be_visible()
+
+
 def test_table_and_picture_can_be_saved_and_the_code_shown(address: str, quiet_page, expect, tmp_path: Path, folder: Path) -> None:
     from motkit import open_study
 

@@ -99,18 +99,29 @@ class Picture {
     if (turn !== this.turn || !this.node.isConnected) return;
     const place = make("div", "place");
     this.node.append(place);
-    const views = await window.Bokeh.embed.embed_item(JSON.parse(text), place);
+    const views = await this.draw(JSON.parse(text), place);
     if (turn !== this.turn) {
-      views.clear();
+      views?.clear();
       place.remove();
       return;
     }
+    if (!views) return this.show(text, name, column);
     this.clear(place);
     this.views = views;
     skipFocus(place);
     this.node.dataset.drawn = name;
     this.node.dataset.turn = turn;
     if (column) this.listen(column);
+  }
+
+  // Bokeh looks a moment later whether the place is on the page; null when something took it away in the meantime.
+  async draw(item, place) {
+    try {
+      return await window.Bokeh.embed.embed_item(item, place);
+    } catch (error) {
+      if (place.isConnected) throw error;
+      return null;
+    }
   }
 
   // New numbers in the old picture, where both have the same parts.
@@ -132,6 +143,12 @@ class Picture {
     this.views = null;
     delete this.node.dataset.drawn;
     for (const old of [...this.node.children]) if (old !== keep) old.remove();
+  }
+
+  // The section is gone: what is still being drawn for it comes too late.
+  leave() {
+    this.turn++;
+    this.clear();
   }
 
   // What was clicked: the value of a column in the source of the bar or point.
@@ -284,7 +301,7 @@ export function render({ model }) {
   });
   model.on("remove", () => {
     cards.delete(section);
-    picture.clear();
+    picture.leave();
   });
   cards.add(section);
   shade();

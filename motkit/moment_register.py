@@ -245,15 +245,16 @@ def put(register: Register, moment: Moment) -> Register:
 # %% ../nbs/40_moments/413_moment_register.ipynb #12c6f551
 def say_effect(row: Mapping[str, Any], outcome: str, customers: int, confidence: float = 0.95) -> str:
     """One row of `Moments.table` as a sentence, with n and interval; never more than an association unless it was randomised."""
+    named = '"' + outcome.replace("_", " ") + '"'
     n = f"{row['n']:,} of {customers:,} customers had it"
     if row["verdict"] == "not estimable":
         return f"Not estimable: {n}, too few outcomes to compare."
     numbers = f"ratio {row['hazard_ratio']:.2f}, {confidence:.0%} interval {row['ci_low']:.2f} to {row['ci_high']:.2f}; {n}; q = {max(row['q_value'], 0.001):.3f}"
     numbers = numbers.replace("q = 0.001", "q at most 0.001")
     if row["verdict"] == "no evidence":
-        return f"No evidence of an association with {outcome} ({numbers})."
+        return f"No evidence of an association with {named} ({numbers})."
     change = row["hazard_ratio"] - 1
-    text = f"Associated with {abs(change):.0%} {'more' if change > 0 else 'less'} risk of {outcome} from the next day on ({numbers})."
+    text = f"Associated with {abs(change):.0%} {'more' if change > 0 else 'less'} risk of {named} from the next day on ({numbers})."
     if row["rmst_difference"] is not None:
         text += f" {row['rmst_difference']:+.1f} days within {row['horizon_days']:.0f} days from day {row['landmark_day']}"
         text += f" ({row['rmst_ci_low']:+.1f} to {row['rmst_ci_high']:+.1f})."

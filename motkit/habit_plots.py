@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from .plots import HEIGHT_PX, NEUTRAL, PALETTE, draw_nothing, finish_picture, load_hvplot, overlay, shorten, span_of
+from .plots import HEIGHT_PX, NEUTRAL, PALETTE, draw_nothing, finish_picture, load_hvplot, name_hidden, overlay, shorten, span_of
 from .score_plots import plot_calibration, plot_clock
 from .showing import View
 from .visit_hours import WEEKDAYS
@@ -102,11 +102,11 @@ def plot_last_page_or_visit(
 
 # %% ../nbs/70_show/7291_habit_plots.ipynb #77882f25
 def _plot_counts(view: View, group: str, colour: str, height: int, x: str, y: str, more: list[tuple[str, str]]) -> Any:
-    """A bar a group; a hidden group has none."""
+    """A bar a group; a hidden group says so where its bar would be."""
     plot = load_hvplot()
     if view.empty:
         return draw_nothing(view, height)
-    rows = view.table.with_columns(pl.col("customers").cast(pl.Float64).fill_null(0))
+    rows = name_hidden(view.table, group).with_columns(pl.col("customers").cast(pl.Float64).fill_null(0))
     tips = [(x, f"@{group}"), ("customers", "@customers{0,0}"), *more]
     others = [name for name in rows.columns if name not in (group, "customers")]
     bars = plot(rows).bar(group, "customers", color=colour, hover_cols=others, bar_width=0.6).opts(line_color=None, fill_alpha=0.85, hover_tooltips=tips)

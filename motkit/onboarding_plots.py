@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from .plots import HEIGHT_PX, NEUTRAL, PALETTE, draw_nothing, draw_stairs, finish_picture, load_hvplot, overlay, share_ticks, span_of
+from .plots import HEIGHT_PX, NEUTRAL, PALETTE, draw_nothing, draw_stairs, finish_picture, load_hvplot, name_hidden, overlay, share_ticks, span_of
 from .showing import View, say_segment
 
 # %% ../nbs/70_show/728_onboarding_plots.ipynb #1066f2b8
@@ -104,11 +104,11 @@ def plot_beyond_threshold(
     view: View,  # of `motkit.onboarding_views.beyond_threshold`
     height: int = 220,  # of the picture in pixels
 ) -> Any:  # a HoloViews bar chart
-    """Draw how many customers are beyond the threshold by how long; a hidden group has no bar."""
+    """Draw how many customers are beyond the threshold by how long; a hidden group says so where its bar would be."""
     plot = load_hvplot()
     if view.empty:
         return draw_nothing(view, height)
     tips = [("beyond the day for", "@since"), ("customers", "@customers{0,0}"), ("mean risk to leave", "@risk{0%}"), ("interval", "@ci_low{0%} to @ci_high{0%}")]
-    rows = view.table.reverse().with_columns(pl.col("customers").cast(pl.Float64))
+    rows = name_hidden(view.table, "since").reverse().with_columns(pl.col("customers").cast(pl.Float64))
     bars = plot(rows).barh("since", "customers", color=_LATE, hover_cols=["risk", "ci_low", "ci_high"], bar_width=0.6).opts(line_color=None, fill_alpha=0.85, hover_tooltips=tips)
     return finish_picture(bars, height, "", "customers")

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['PALETTE', 'NEUTRAL', 'FONT', 'HEIGHT_PX', 'PAGE_CSS', 'assign_colours', 'load_hvplot', 'quieten', 'share_ticks',
            'finish_picture', 'draw_nothing', 'Drawing', 'figure_of', 'new_figure', 'finish_drawing', 'shorten',
-           'span_of', 'overlay', 'dots_with_spans', 'plot_sessions_by_week', 'plot_engagement_distribution',
-           'plot_engagement_levels', 'draw_stairs', 'plot_onboarding_by_day', 'plot_loyalty_by_day',
-           'plot_data_quality']
+           'name_hidden', 'span_of', 'overlay', 'dots_with_spans', 'plot_sessions_by_week',
+           'plot_engagement_distribution', 'plot_engagement_levels', 'draw_stairs', 'plot_onboarding_by_day',
+           'plot_loyalty_by_day', 'plot_data_quality']
 
 # %% ../nbs/70_show/72_plots.ipynb #24d42f64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import polars as pl
@@ -52,7 +53,8 @@ p {{ margin: 0 0 .6em; max-width: 100ch; overflow-wrap: anywhere; }}
 .motkit-table {{ border-collapse: collapse; font-size: .87em; margin: .4em 0; }}
 .motkit-table th, .motkit-table td {{ text-align: left; padding: 4px 14px 4px 0; border-bottom: 1px solid color-mix(in srgb, {NEUTRAL} 30%, transparent); }}
 .motkit-table th {{ font-weight: 600; vertical-align: bottom; }}
-.motkit-table .long {{ min-width: 22em; }}
+.motkit-table .long {{ min-width: min(22em, 56vw); }}
+.motkit-table .whole, .motkit-table .num {{ white-space: nowrap; }}
 .motkit-table .num {{ text-align: right; font-variant-numeric: tabular-nums; }}
 summary {{ cursor: pointer; font-size: .87em; padding: 4px 0; }}
 """
@@ -86,6 +88,8 @@ def quieten(figure: Any) -> None:
         axis.major_label_text_font_size = axis.axis_label_text_font_size = "12px"
         axis.major_label_text_font = axis.axis_label_text_font = FONT
         axis.axis_label_text_font_style = "normal"
+    for axis in figure.below:
+        axis.axis_label = fill(axis.axis_label or "", 32) or None  # in lines that a phone has room for
     for grid in figure.grid:
         grid.grid_line_color, grid.grid_line_alpha = NEUTRAL, 0.18
     figure.xgrid.grid_line_color = None
@@ -188,6 +192,12 @@ def _parts_of_line(own: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def shorten(name: str, most: int = 24) -> str:
     """A name that fits a legend on a phone; hovering gives it whole."""
     return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
+def name_hidden(table: pl.DataFrame, column: str) -> pl.DataFrame:
+    """The same rows; what is hidden says so in its name, for where its bar would be."""
+    told = pl.when(pl.col("hidden") == "").then(column).otherwise(pl.format("{}\n({})", column, "hidden"))
+    return table.with_columns(told.alias(column))
 
 
 def span_of(table: pl.DataFrame, column: str) -> tuple[float, float]:
@@ -301,7 +311,7 @@ def plot_engagement_levels(
     plot = load_hvplot()
     if view.empty:
         return draw_nothing(view, height)
-    table = view.table.with_columns(pl.col("customers").cast(pl.Int64), below=pl.col("share") - pl.col("ci_low"), above=pl.col("ci_high") - pl.col("share"))
+    table = name_hidden(view.table, "level").with_columns(pl.col("customers").cast(pl.Int64), below=pl.col("share") - pl.col("ci_low"), above=pl.col("ci_high") - pl.col("share"))
     tips = [("level", "@level"), ("share", "@share{0.0%}"), ("interval", "@ci_low{0.0%} to @ci_high{0.0%}"), ("customers", "@customers{0,0}")]
     bars = plot(table).bar("level", "share", color=PALETTE[0], hover_cols=["ci_low", "ci_high", "customers"], bar_width=0.6)
     bars = bars.opts(line_color=None, fill_alpha=0.45, hover_tooltips=tips)

@@ -190,6 +190,14 @@ def _cell_text(column: str, value: Any) -> str:
 
 # %% ../nbs/70_show/70_showing.ipynb #5986498f
 _LONG = 40  # letters of a text that needs a broad column
+_FIGURE = 24  # letters at most of a text with a number in it that is read at one glance, on one line
+
+
+def _kind_of(text: str) -> str:
+    """How broad the cell of a text is."""
+    if len(text) > _LONG:
+        return " class=long"
+    return " class=whole" if len(text) <= _FIGURE and any(letter.isdigit() for letter in text) else ""
 
 
 def table_html(
@@ -204,7 +212,7 @@ def table_html(
     for row in table.head(rows).iter_rows(named=True):
         why = row.get("hidden") or ""
         texts = {c: why if why and row[c] is None else _cell_text(c, row[c]) for c in columns}
-        kinds = {c: " class=num" if c in numbers else " class=long" if len(texts[c]) > _LONG else "" for c in columns}
+        kinds = {c: " class=num" if c in numbers else _kind_of(texts[c]) for c in columns}
         body.append("<tr>" + "".join(f"<td{kinds[c]}>{escape(texts[c])}</td>" for c in columns) + "</tr>")
     left = table.height - rows
     more = f'<p class="motkit-more">{say_many(left, "more row")} in the table.</p>' if left > 0 else ""

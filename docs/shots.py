@@ -51,9 +51,9 @@ _DRAWN = """() => {
 
 
 def shrink(png: bytes) -> bytes:
-    """The same picture with 64 colours, a fifth of the size."""
+    """The same picture with 256 colours, a third of the size."""
     picture, buffer = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
-    picture.quantize(64, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
+    picture.quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(buffer, "png", optimize=True)
     return buffer.getvalue()
 
 

@@ -89,7 +89,7 @@ def plot_cap_choices(
             points = plot(rows).scatter("max", "value", color=PALETTE[0], size=110, hover_cols=["reach", "pressure"])
             layers.append(points.opts(fill_alpha=alpha, line_width=2, hover_tooltips=tips))
     high = max(span_of(known, "value")[1], 1e-9)
-    ticks = [(int(most), f"{most}\n{pressure or 0:.2f} each") for most, pressure in known.select("max", "pressure").rows()]
+    ticks = [(int(most), f"{most}\n{pressure or 0:.2f}") for most, pressure in known.select("max", "pressure").rows()]
     span = (known["max"][0] - 0.5, known["max"][-1] + 0.5)
     return finish_picture(overlay(layers), height, "maximum of the cap, and contacts a customer", "value of the assignment", ylim=(0, high * 1.12), xlim=span, xticks=ticks)
 

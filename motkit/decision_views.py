@@ -189,7 +189,7 @@ def moment_factors(
     table = hide_small_groups(rows, small, ["accepted", "expected", "low", "high"], customers="contacts").pipe(round_followed, small, ["accepted"])
     said = "; ".join(f"{say_name(row['context'])} {row['factor']:.2f} ({row['basis']})" for row in rows.iter_rows(named=True))
     sentence = f"What a customer did lately changes the chance of an offer by a factor: {said}."
-    footing = join_sentences(f"n = {say_many(int(rows['contacts'].sum()), 'contact')}, as of {as_of_day(study)}.", "Contacts were answered within the context, later than those from which scores were learned; the interval (95 %) is of accepted over expected.", "It goes with the context, and need not come from it.", f"Contacts that were accepted are rounded down to a multiple of {small}." if small > 1 else "", say_hidden(table, small, "context"))
+    footing = join_sentences(f"n = {say_many(int(rows['contacts'].sum()), 'contact')}, as of {as_of_day(study)}.", "Contacts were answered within the context, later than those from which scores were learned; the 95% interval is of accepted over expected.", "It goes with the context, and need not come from it.", f"Contacts that were accepted are rounded down to a multiple of {small}." if small > 1 else "", say_hidden(table, small, "context"))
     return View(name, title, sentence, table, footing, brief=table.with_columns(pl.col("context").map_elements(say_name, pl.String), accepted=say_open(table, small, "accepted")))
 
 # %% ../nbs/70_show/715_decision_views.ipynb #1b9d7e3d

@@ -164,7 +164,7 @@ def draw_heat(
     heat = heat.opts(cmap=shades, clim=(0, max(span_of(rows, value)[1], 0.01)), clipping_colors={"NaN": "transparent"}, tools=["hover"], hover_tooltips=tips)
     told = [(a, b, "" if v is None else f"{v:.0%}", "#ffffff" if v is not None and v > 0.6 * span_of(rows, value)[1] else "#333333") for a, b, v in columns.select(x, y, value).iter_rows()]
     texts = hv.Labels(told, [x, y], ["text", "colour"]).opts(text_color="colour", text_font_size="11px")
-    return finish_picture(overlay([heat, texts]), height or 90 + 30 * len(order), *labels)
+    return finish_picture(overlay([heat, texts]), height or 90 + 30 * len(order), *labels, min_width=140 + 36 * len(sides))
 
 # %% ../nbs/70_show/722_journey_plots.ipynb #c147b0d0
 def plot_steps_by_event(view: View, height: int | None = None) -> Any:
@@ -244,4 +244,4 @@ def plot_flows_by_step(
     table = hv.Dataset([(node, f"\u2003{shorten(node.partition('·')[2], 18)}", colours[node.partition("·")[2]]) for node in nodes], "index", ["label", "colour"])
     flows = hv.Sankey((edges, table), ["from", "to"], ["customers"])
     look = {"labels": "label", "node_color": "colour", "edge_color": "#9db7c9", "edge_alpha": 0.45, "node_padding": 15, "node_width": 10, "label_position": "right", "node_line_width": 0}
-    return finish_picture(flows.opts(**look, label_text_font_size="11px", show_values=False), height, "", "", xaxis=None, yaxis=None).opts(hooks=[_quiet, _grey_labels], responsive=False, width=900, show_grid=False)
+    return finish_picture(flows.opts(**look, label_text_font_size="11px", show_values=False), height, "", "", xaxis=None, yaxis=None).opts(hooks=[_quiet, _grey_labels], responsive=False, width=900, min_width=640, show_grid=False)

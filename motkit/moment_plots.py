@@ -76,7 +76,7 @@ def plot_moment_importance(
             layers.append(dots.opts(hover_tooltips=tips))
     named = rows.head(1).select("reach", "ratio", "name")
     layers.append(_names_beside(named))
-    top, low = span_of(rows, "ratio")[1] * 1.25, span_of(rows, "ratio")[0] / 1.25
+    top, low = span_of(rows, "ratio")[1] * 1.4, span_of(rows, "ratio")[0] / 1.25
     options = {"xlim": (0, 1.05), "ylim": (min(low, 0.8), max(top, 1.25)), "logy": True, "yticks": _RATIOS, "xformatter": share_ticks()}
     return finish_picture(overlay(layers), height, "share of customers who have it", "times the risk", show_legend=True, legend_cols=2, **options)
 
@@ -85,7 +85,7 @@ def _names_beside(rows: pl.DataFrame) -> Any:
     """The names of some points, on the side where there is room."""
     import holoviews as hv
 
-    left = [(x, y * 1.07, name) for x, y, name in rows.rows()]
+    left = [(x, y * 1.1, name) for x, y, name in rows.rows()]
     text = hv.Labels(left, ["x", "y"], "name")
     return text.opts(text_color=NEUTRAL, text_font_size="11px", text_align="center", text_baseline="bottom")
 

@@ -58,6 +58,7 @@ class Shown:
     table: str  # HTML
     code: str  # the call that makes the view in a notebook
     groups: tuple[str, ...] = ()  # whose customers may be asked for
+    height: int = 0  # of the picture in pixels; 0 when only the browser knows
 
 
 def _show(look: Look, study: StudyTables, picked: Picked) -> Shown:
@@ -65,12 +66,14 @@ def _show(look: Look, study: StudyTables, picked: Picked) -> Shown:
     view = look_at(look, study, picked)
     if view.empty:
         return Shown(view, "", "", code_of(look, study, picked))
-    picture = write_picture(coloured(look, study)(view), look.drill is not None) if look.draw else ""
+    drawn = coloured(look, study)(view) if look.draw else ""
+    figure = drawn if isinstance(drawn, str) else figure_of(drawn)
+    picture, height = write_picture(figure, look.drill is not None), getattr(figure, "height", None)
     groups: Sequence[str] = ()
     if look.drill and look.drill_by in view.table.columns:
         rows = view.table.filter(pl.col("hidden") == "") if "hidden" in view.table.columns else view.table
         groups = rows[look.drill_by].drop_nulls().unique(maintain_order=True).cast(pl.String).to_list()
-    return Shown(view, picture, table_html(view.short, rows=60), code_of(look, study, picked), tuple(groups))
+    return Shown(view, picture, table_html(view.short, rows=60), code_of(look, study, picked), tuple(groups), height or 0)
 
 # %% ../nbs/70_show/731_page_shelf.ipynb #de94e6d3
 _SURPRISES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)

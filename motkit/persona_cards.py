@@ -282,7 +282,7 @@ def audit_personas(
     assignments: pl.DataFrame,  # `customer_id, persona`
     protected: pl.DataFrame,  # `customer_id` and protected attributes
     min_cell: int = 11,  # smaller counts are hidden; 1 hides nothing
-) -> pl.DataFrame:  # `attribute, level, persona, customers, share, lowest_ratio, flagged, hidden`; shares are of the level
+) -> pl.DataFrame:  # `attribute, level, persona, customers, share, ci_low, ci_high, lowest_ratio, flagged, hidden`; shares are of the level
     """Say how the levels of each protected attribute spread over personas. Raises `DesignError` without any attribute."""
     attributes = [name for name in protected.columns if name != "customer_id"]
     if not attributes:
@@ -297,8 +297,8 @@ def _audit_one(rows: pl.DataFrame, name: str, min_cell: int) -> pl.DataFrame:
     counts = rows.group_by("level", "persona").agg(customers=pl.len().cast(pl.Int64)).sort("level", "persona")
     cells = hide_small_cells(counts, "level", "persona", min_cell)
     totals = cells.filter(pl.col("persona") == "all").select("level", _all="customers")
-    shares = cells.join(totals, on="level", how="left", maintain_order="left").with_columns(share=(pl.col("customers") / pl.col("_all")).fill_nan(None))
+    shares = add_wilson(cells.join(totals, on="level", how="left", maintain_order="left"), "customers", "_all")
     inner = (pl.col("level") != "all") & (pl.col("level") != "not known") & (pl.col("persona") != "all")
     ratio = shares.filter(inner).group_by("persona").agg(lowest_ratio=(pl.col("share").min() / pl.col("share").max()).fill_nan(None))
     told = shares.join(ratio, on="persona", how="left", maintain_order="left").with_columns(attribute=pl.lit(name), flagged=pl.col("lowest_ratio") < FAIR_RATIO)
-    return told.select("attribute", "level", "persona", "customers", "share", "lowest_ratio", "flagged", "hidden")
+    return told.select("attribute", "level", "persona", "customers", "share", "ci_low", "ci_high", "lowest_ratio", "flagged", "hidden")

@@ -149,7 +149,7 @@ def plot_persona_places(
         edges.append(line)
         area = hv.Polygons([{"x": line["x"].to_numpy(), "y": line["y"].to_numpy()}], ["x", "y"])
         layers.append(area.opts(fill_color=colour, fill_alpha=0.18, line_color=colour, line_width=2))
-        layers.append(hv.Text(row["x"], row["y"], row["label"]).opts(text_color=colour, text_font_size="15px", text_font_style="bold"))
+        layers.append(hv.Text(row["x"], row["y"], row["label"]).opts(text_color=NEUTRAL, text_font_size="15px", text_font_style="bold"))
     x, y = (float(np.abs(np.concatenate([line[name].to_numpy() for line in edges])).max()) for name in ("x", "y"))
     layers += _arrows(own, pulls, 1.25 * x, 1.15 * y)
     limits = {"xlim": (-1.35 * x, 1.35 * x), "ylim": (-1.25 * y, 1.25 * y)}

@@ -317,7 +317,7 @@ def persona_changes(
 # %% ../nbs/70_show/711_persona_views.ipynb #c9cb88fe
 def persona_audit(
     study: StudyTables,  # an open study
-) -> View:  # table: attribute, level, persona, customers, share, lowest_ratio, flagged, hidden
+) -> View:  # table: attribute, level, persona, customers, share, ci_low, ci_high, lowest_ratio, flagged, hidden
     """How protected attributes, which personas are not made of, spread over personas all the same."""
     title, audit = "Protected attributes", _read(study, "persona_audit")
     if not audit.height:
@@ -325,9 +325,11 @@ def persona_audit(
     flagged = audit.filter("flagged").select("attribute", "persona").unique(maintain_order=True)
     said = ", ".join(f"{say_name(attribute)} in {persona}" for attribute, persona in flagged.rows())
     sentence = f"Unevenly spread: {said}." if said else "No protected attribute is unevenly spread over personas."
-    how = "Shares are of the customers with the attribute's value; flagged is a smallest share below 80% of the largest. That is a question, not a verdict."
+    how = f"Shares are of the customers with the attribute's value; in brackets the {interval_name(study)}. Flagged is a persona whose least share is below 80% of its largest. That is a question, not a verdict."
     table = audit.filter(pl.col("persona") != "all", pl.col("level") != "all")
-    brief = table.with_columns(pl.col("attribute", "level").map_elements(say_name, pl.String))
+    told = [None if row["share"] is None else say_interval(row["share"], row["ci_low"], row["ci_high"]) for row in table.iter_rows(named=True)]
+    names = table.select(pl.col("attribute", "level").map_elements(say_name, pl.String), "persona", "customers")
+    brief = names.with_columns(pl.Series("share", told, pl.String), table["lowest_ratio"].alias("least over largest"), table["flagged"], table["hidden"])
     return View("persona_audit", title, sentence, table, join_sentences(_rests_on(study), how, say_hidden(audit, min_cell_of(study), "cell")), brief=brief)
 
 # %% ../nbs/70_show/711_persona_views.ipynb #711f0001

@@ -121,7 +121,7 @@ def finish_picture(element: Any, height: int, x: str, y: str, **opts: Any) -> An
     """Put axes, size and the look on a picture."""
     common = {"responsive": True, "min_width": 200, "height": height, "xlabel": x, "ylabel": y, "title": "", "show_grid": True}
     legend = {"legend_position": "top", "legend_cols": opts.pop("legend_cols", 3)} if opts.get("show_legend") else {}
-    return element.opts(**common, toolbar=None, hooks=[_quiet], **legend, **opts)
+    return element.opts(**(common | {"toolbar": None, "hooks": [_quiet]} | legend | opts))
 
 
 def draw_nothing(view: View, height: int) -> Any:

@@ -87,8 +87,8 @@ def promises_kept(
     if not shown.height:
         return View(name, title, "", table, "", f"No promise was made to {small} customers and has been watched long enough.")
     least = shown.row(0, named=True)
-    text = f"Least kept is '{least['says'] or say_name(least['promise'])}': {say_interval(least['kept'], least['ci_low'], least['ci_high'])} of {say_many(least['n'], 'case')}"
-    text += f"; most kept is '{shown['says'][-1] or say_name(shown['promise'][-1])}': {say_interval(*shown.select('kept', 'ci_low', 'ci_high').row(-1))}." if shown.height > 1 else "."
+    text = f"Least kept is “{least['says'] or say_name(least['promise'])}”: {say_interval(least['kept'], least['ci_low'], least['ci_high'])} of {say_many(least['n'], 'case')}"
+    text += f"; most kept is “{shown['says'][-1] or say_name(shown['promise'][-1])}”: {say_interval(*shown.select('kept', 'ci_low', 'ci_high').row(-1))}." if shown.height > 1 else "."
     footing = join_sentences(
         f"n = {say_count(int(shown['n'].sum()))} cases, {say_at_least(int(shown['still_open'].sum()), small)} of them still open as of {as_of_day(study)}; an open case counts for as long as it was watched.", say_parts(small),
         f"Lines are the {interval_name(study)}.", say_hidden(table, small, "promise"), "A customer who left before is not served.",

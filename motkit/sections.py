@@ -43,7 +43,7 @@ def describe_section(
     view, groups = shown.view, shown.groups if may_drill else ()
     words = {"name": view.name, "title": view.title, "sentence": view.sentence, "footing": view.footing, "empty": view.empty}
     pairs = [[group, say_group(look.drill_by, group)] for group in groups]
-    drawn = {"picture": shown.picture, "height": look.height, "table": shown.table, "code": shown.code}
+    drawn = {"picture": shown.picture, "height": shown.height or look.height, "table": shown.table, "code": shown.code}
     more = [look.more, titles[look.more]] if look.more in titles else []
     return words | drawn | {"groups": pairs, "column": look.drill_by if groups else "", "more": more}
 

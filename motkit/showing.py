@@ -185,7 +185,7 @@ def _cell_text(column: str, value: Any) -> str:
     if isinstance(value, int | float):
         if column in _SHARES:
             return say_share(value)
-        return say_count(value) if float(value).is_integer() else f"{value:,.1f}"
+        return say_count(value) if float(value).is_integer() else f"{value:,.{1 if abs(value) >= 10 else 2}f}"
     return say_day(value) if hasattr(value, "strftime") else str(value)
 
 # %% ../nbs/70_show/70_showing.ipynb #5986498f

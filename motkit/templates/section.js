@@ -109,6 +109,10 @@ class Picture {
     this.clear(place);
     this.views = views;
     skipFocus(place);
+    const broad = this.node.scrollWidth > this.node.clientWidth; // for a phone: it shows that it goes on, and keys move it
+    this.node.classList.toggle("motkit-scroll", broad);
+    if (broad) this.node.tabIndex = 0;
+    else this.node.removeAttribute("tabindex");
     this.node.dataset.drawn = name;
     this.node.dataset.turn = turn;
     if (column) this.listen(column);

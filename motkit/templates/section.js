@@ -279,6 +279,7 @@ export function render({ model }) {
     code.hidden = true;
     numbers.hidden = footing.hidden = keep.hidden = Boolean(shown.empty);
     if (!shown.picture) numbers.open = true;
+    section.classList.toggle("plain", !shown.picture);
     who.hidden = !shown.groups.length;
     const [page, heading] = shown.more;
     further.hidden = !page;

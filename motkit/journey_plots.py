@@ -10,6 +10,7 @@ __all__ = ['plot_journey_map', 'draw_intervals', 'plot_surprising_steps', 'plot_
 
 # %% ../nbs/70_show/722_journey_plots.ipynb #4da34836
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import polars as pl
@@ -43,7 +44,7 @@ def draw_intervals(
         return draw_nothing(view, height or HEIGHT_PX)
     import holoviews as hv
 
-    rows = known.with_columns(pl.Series(label, [shorten(say_name(name), 44) for name in known[label]])).unique(label, keep="first", maintain_order=True).reverse()
+    rows = known.with_columns(pl.Series(label, [fill(shorten(say_name(name), 75), 27) for name in known[label]])).unique(label, keep="first", maintain_order=True).reverse()
     style = "0.0%" if share else "0.00"
     counts = [c for c in ("n", "customers", "units", "touched", "n_stayed", "customers_a", "customers_b", "converted") if c in rows.columns]
     tips = [("", f"@{{{label}}}"), (axis, f"@{{{value}}}{{{style}}}"), ("interval", f"@ci_low{{{style}}} to @ci_high{{{style}}}")]
@@ -51,9 +52,9 @@ def draw_intervals(
     spans = hv.Segments(rows.select("ci_low", label, "ci_high", _to=label).rows(), ["ci_low", label, "ci_high", "to"]).opts(color=PALETTE[0], line_width=3, alpha=0.5)
     dots = plot(rows).scatter(value, label, color=PALETTE[0], size=70, hover_cols=["ci_low", "ci_high", *counts]).opts(hover_tooltips=tips)
     line = [hv.VLine(reference).opts(color=NEUTRAL, line_width=1, line_dash="dashed")] if reference is not None else []
-    limits = _limits(rows, value, reference)
+    limits, lines = _limits(rows, value, reference), max(name.count("\n") + 1 for name in rows[label])
     axes = {"xformatter": share_ticks()} if share else {}
-    return finish_picture(overlay([*line, spans, dots]), height or 80 + 30 * rows.height, axis, "", xlim=limits, **axes)
+    return finish_picture(overlay([*line, spans, dots]), height or 80 + (30 if lines < 2 else 14 + 15 * lines) * rows.height, axis, "", xlim=limits, **axes)
 
 
 def _limits(rows: pl.DataFrame, value: str, reference: float | None) -> tuple[float, float]:

@@ -68,7 +68,7 @@ def load_hvplot() -> Any:
         raise MissingExtraError("motkit.plots", f"needs {error.name}, which is not installed", "Type: pip install 'motkit[apps]'") from None
     return lambda table: hvPlotTabularPolars(table, responsive=True, height=HEIGHT_PX)
 
-
+# %% ../nbs/70_show/72_plots.ipynb #4ee24e33
 def _quiet(plot: Any, element: Any) -> None:
     """Give a picture of HoloViews the look of every picture."""
     quieten(plot.state)
@@ -89,7 +89,7 @@ def quieten(figure: Any) -> None:
         axis.major_label_text_font = axis.axis_label_text_font = FONT
         axis.axis_label_text_font_style = "normal"
     for axis in figure.below:
-        axis.axis_label = fill(axis.axis_label or "", 32) or None  # in lines that a phone has room for
+        axis.axis_label = fill(axis.axis_label or "", 36) or None  # in lines that a phone has room for
     for grid in figure.grid:
         grid.grid_line_color, grid.grid_line_alpha = NEUTRAL, 0.18
     figure.xgrid.grid_line_color = None

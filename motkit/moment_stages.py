@@ -15,6 +15,7 @@ from .broken_promises import judge_equivalence
 from .errors import DesignError
 from .kinds import RULES, KindRule, read_kind_rules
 from .moment_register import Moment, Register, read_moments, say_effect, threshold_of
+from .moment_jobs import AskedLog, Kept
 from .moments import Moments, find_moments
 from .schema import UTC
 from .settings import Settings
@@ -117,7 +118,8 @@ def _make_moments(bench: Bench) -> Tables:
     if own.strata and profiles is None:
         raise DesignError("[moments] strata", f"{list(own.strata)} are columns of profiles, and this study has none", "Give profiles beside the log.")
     asked = _question(bench.settings, bench.store.known_events) | {"starts": _starts(bench)}
-    moments = find_moments(bench.events, as_of=bench.as_of, known=register.patterns(), profiles=profiles, rules=rules, **asked)
+    log = AskedLog(bench.ask, bench.store.add_ids(bench.store.events).collect_schema().names(), Kept(bench.visits))
+    moments = find_moments(log, as_of=bench.as_of, known=register.patterns(), profiles=profiles, rules=rules, **asked)
     tables: Tables = {
         "moments": moments.table.with_columns(scale_back=scale_back(moments.table, own.equivalence_days)),
         "moment_summary": _summary(moments),

@@ -8,22 +8,23 @@ __all__ = ['ARMS', 'LEAST_EXPECTED', 'COLUMNS', 'adjust_fdr', 'compare_offered',
 
 # %% ../nbs/40_moments/412_moments.ipynb #f54aad51
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
-from .candidates import CONTACTS, Candidate, Pattern, find_pattern, named, propose_candidates, read_candidates
+from .candidates import CONTACTS, Candidate, Pattern, read_candidates
 from .curves import Array
 from .errors import DesignError, SchemaError, SettingError
-from .followed import Followed, Names, Rows, as_names, follow_customers
+from .followed import Followed, Names, Rows, as_names
 from .kinds import RULES, KindRule
 from .landmark_outlook import share_churned
 from .moment_cells import RiskDays, compare_exposed, count_exposed, count_risk, group_spells, placebo_p
 from .moment_landmarks import days_gained, landmark_cells
-from .moment_times import FirstTimes, LeakageError, candidate_kinds, check_leaks, find_leak, first_times, number_events
+from .moment_log import MomentLog, WholeLog
+from .moment_times import FirstTimes, LeakageError, candidate_kinds, check_leaks, find_leak
 from .recent_activity import Spells, column_strata, cut_spells, spells_of
 from .schema import UTC, check_table
 
@@ -280,16 +281,11 @@ def _strata(strata: Names) -> tuple[str, ...]:
 
 
 def _watch(
-    followed: Followed, log: pl.DataFrame, profiles: Rows | None, question: Question
+    followed: Followed, days: Array, profiles: Rows | None, question: Question
 ) -> Spells:
-    """Spells with their strata, from a log by number of customer."""
-    people = followed.customers.lazy().select("code", "start_us", "exit_us")
-    us = pl.col("timestamp").to_physical()
-    rows = log.lazy().select("customer_id", "timestamp", "event").rename({"customer_id": "code"}).join(people, on="code").filter(us <= pl.col("exit_us"))
-    day = ((us - pl.col("start_us") + (86_400_000_000 - 1)) // 86_400_000_000).cast(pl.Int32)
+    """Spells with their strata, from the days on which customers were active."""
     groups, _ = column_strata(followed, profiles, [name for name in question.strata if name != "activity"])
-    placed = rows.select("code", "event", day=day)
-    return cut_spells(placed, followed, "activity" in question.strata, groups, not_activity=question.not_activity, seed=question.seed)
+    return cut_spells(days, followed, "activity" in question.strata, groups, seed=question.seed)
 
 # %% ../nbs/40_moments/412_moments.ipynb #c174c3d6
 def _ask(strata: Names, fdr: float, options: Mapping[str, Any]) -> Question:
@@ -303,19 +299,10 @@ def _ask(strata: Names, fdr: float, options: Mapping[str, Any]) -> Question:
     return question
 
 # %% ../nbs/40_moments/412_moments.ipynb #66c21df4
-def _everything_else(events: Rows, candidate: Candidate) -> tuple[pl.LazyFrame, Candidate]:
-    """The log without the rows of a candidate, and the candidate as a table of its times."""
-    pattern = candidate.pattern or Pattern((candidate.name,))
-    times = find_pattern(events, pattern).collect()
-    names = (*pattern.event, *pattern.visit_has)
-    rest = events.lazy().filter(~named("event", names)) if names else events.lazy().join(times.lazy(), on=["customer_id", "timestamp"], how="anti")
-    return rest, replace(candidate, pattern=None, times=times)
-
-
-def _tied(events: Rows, candidate: Candidate, row: Mapping[str, Any], followed: Followed, asked: Mapping[str, Any]) -> str:  # '' if it is not
+def _tied(log: MomentLog, candidate: Candidate, row: Mapping[str, Any], followed: Followed, asked: Mapping[str, Any]) -> str:  # '' if it is not
     """Say why a moment that goes with silence tells of nothing but the silence that it ends."""
     starts = followed.customers.select("customer_id", timestamp=pl.col("start_us").cast(UTC))
-    rest, alone = _everything_else(events, candidate)
+    rest, alone = log.without(candidate)
     try:
         again = find_moments(rest, as_of=followed.as_of, candidates=[alone], silence_days=followed.silence_days, starts=starts, **asked).table
     except (DesignError, LeakageError):
@@ -334,19 +321,19 @@ def _untie(table: pl.DataFrame, left_out: pl.DataFrame, tied: Mapping[str, str])
 
 
 def _find_tied(
-    events: Rows, chosen: Sequence[Candidate], table: pl.DataFrame, followed: Followed, question: Question, profiles: Rows | None, kept: Sequence[str]
+    log: MomentLog, chosen: Sequence[Candidate], table: pl.DataFrame, followed: Followed, question: Question, profiles: Rows | None, kept: Sequence[str]
 ) -> dict[str, str]:
     """Moments that were found and are tied to the silence, with the reason; those of `kept` were offered by chance and stay."""
     if followed.silence_days is None:
         return {}
     by_name, asked = {one.name: one for one in chosen}, {name: getattr(question, name) for name in ("outcome_is", "strata", "fdr", "confidence", "not_activity", "seed")}
     found = table.filter(pl.col("verdict").is_in(["makes", "breaks"]), ~pl.col("moment").is_in(list(kept))).iter_rows(named=True)
-    why = {row["moment"]: _tied(events, by_name[row["moment"]], row, followed, {**asked, "profiles": profiles, "placebo_draws": 0}) for row in found if by_name[row["moment"]].pattern}
+    why = {row["moment"]: _tied(log, by_name[row["moment"]], row, followed, {**asked, "profiles": profiles, "placebo_draws": 0}) for row in found if by_name[row["moment"]].pattern}
     return {name: reason for name, reason in why.items() if reason}
 
 # %% ../nbs/40_moments/412_moments.ipynb #332672a3
 def find_moments(
-    events: Rows,  # one row per event, columns of `EVENTS` and the log's own; any order
+    events: Rows | MomentLog,  # one row per event, columns of `EVENTS` and the log's own, in any order; or such a log to be asked
     outcome: Names = None,  # events that are the outcome, e.g. 'account_closed'; None with `silence_days`
     as_of: datetime | date | None = None,  # end of observation; None: the last event
     candidates: Sequence[str | Pattern | Candidate] | Mapping[str, Pattern] | Rows | None = None,  # None: proposed from the log
@@ -369,26 +356,27 @@ def find_moments(
     Raises `DesignError`, `SchemaError`, `SettingError`. Source: Mantel and Byar 1974; Benjamini and Hochberg 1995.
     """
     question = _ask(strata, fdr, options)
-    followed = follow_customers(events, outcome, as_of, silence_days=silence_days, start=start, starts=starts, lost=lost, not_activity=question.not_activity)
-    told, log = (*followed.outcome, *as_names(lost)), number_events(events, followed)
+    log = WholeLog(events) if isinstance(events, pl.DataFrame | pl.LazyFrame) else events
+    followed = log.follow(outcome, as_of, silence_days=silence_days, start=start, starts=starts, lost=lost, not_activity=question.not_activity)
+    told = (*followed.outcome, *as_names(lost))
     given = None if candidates is None else read_candidates(candidates)
-    chosen = given or _propose(log, (*told, *as_names(start), *question.ignore), known or {}, question)
-    times = first_times(log, followed, chosen)
+    chosen = given or _propose(log, followed, (*told, *as_names(start), *question.ignore), known or {}, question)
+    times, days = log.times(followed, chosen, question.not_activity)
     if given:
         check_leaks(chosen, times, told)
     kept, left_out = _leave_out(chosen, times, told, 1 if given else question.min_customers)
     chosen, times = [chosen[place] for place in kept], [times[place] for place in kept]
-    spells = _watch(followed, log, profiles, question)
-    table = _measure(followed, spells, chosen, times, candidate_kinds(log, chosen, question.rules), question)
+    spells = _watch(followed, days, profiles, question)
+    table = _measure(followed, spells, chosen, times, candidate_kinds(log.kinds(followed, question.rules), chosen, question.rules), question)
     offered = () if arms is None else arms.lazy().select(pl.col("moment").unique()).collect()["moment"].to_list()
-    table, left_out = _untie(table, left_out, _find_tied(events, chosen, table, followed, question, profiles, offered))
+    table, left_out = _untie(table, left_out, _find_tied(log, chosen, table, followed, question, profiles, offered))
     return _answer(table, left_out, question, _Source(followed, spells, *_by_name(chosen, times)), arms)
 
 # %% ../nbs/40_moments/412_moments.ipynb #65490b24
-def _propose(log: pl.DataFrame, exclude: Sequence[str], known: Mapping[str, Pattern], question: Question) -> list[Candidate]:
+def _propose(log: MomentLog, followed: Followed, exclude: Sequence[str], known: Mapping[str, Pattern], question: Question) -> list[Candidate]:
     """Known patterns whose columns the log has, then candidates from the log by number of customer."""
     mine = [Candidate(name, "register", pattern) for name, pattern in known.items() if {column for column, _ in pattern.where} <= set(log.columns)]
-    found = propose_candidates(log.cast({"customer_id": pl.String}), exclude, question.min_customers, question.contacts, question.seed)
+    found = log.propose(followed, exclude, question.min_customers, question.contacts, question.seed)
     return mine + [one for one in found if one.pattern not in set(known.values()) and one.name not in known]
 
 

@@ -108,7 +108,7 @@ def delta_checks(spark: Any, folder: Path) -> dict[str, Callable[[], None]]:
     }
 
 
-ASKED = {"sessions", "engagement", "onboarding", "customers", "paths", "funnel", "promises", "triggers"}
+ASKED = {"sessions", "engagement", "onboarding", "customers", "paths", "funnel", "promises", "triggers", "moments"}
 
 
 def by_command(address: str, folder: Path) -> Study:

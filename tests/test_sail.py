@@ -19,7 +19,7 @@ def test_a_job_tells_the_same_as_on_one_machine(found: dict[str, str], name: str
 
 def test_a_study_of_a_log_of_the_engine_is_the_same_as_on_one_machine(found: dict[str, str]) -> None:
     tables = {name: wrong for name, wrong in found.items() if name.startswith("study: ")}
-    assert {"study: sessions", "study: engagement", "study: onboarding", "study: transitions", "study: triggers", "study: promise_weeks"} <= set(tables)
+    assert {"study: sessions", "study: engagement", "study: onboarding", "study: transitions", "study: triggers", "study: promise_weeks", "study: moments"} <= set(tables)
     assert {name: wrong for name, wrong in tables.items() if wrong} == {}
 
 

@@ -4,22 +4,44 @@ import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from jobs_to_compare import AS_OF, BASKET, CALLS, END, JOBS, PROMISE, ROBOT, STEPS, log_with_robot, tables_of
+from jobs_to_compare import (
+    AS_OF,
+    BASKET,
+    CALLS,
+    CANDIDATES,
+    END,
+    JOBS,
+    PROMISE,
+    ROBOT,
+    STARTS,
+    STEPS,
+    WATCHED,
+    log_with_robot,
+    tables_of,
+)
 from polars.testing import assert_frame_equal
 
+import motkit
+from motkit.candidates import propose_candidates
 from motkit.cohorts import cohort_retention
 from motkit.detection import detect_triggers
 from motkit.engagement import engagement_signals, score_engagement
 from motkit.errors import DesignError, MissingExtraError, SettingError
+from motkit.followed import follow_customers, place_events
 from motkit.funnels import funnel
+from motkit.moment_jobs import AskedLog
+from motkit.moment_times import first_times, kind_counts, number_events
+from motkit.moments import find_moments
 from motkit.onboarding import onboarding_table
 from motkit.paths import step_matrix, transitions
 from motkit.promise_outcomes import promise_cases
+from motkit.recent_activity import active_days
 from motkit.scale import heavy_customers, plan_tasks, run
 from motkit.scale_jobs import Visits, sessions_job, transitions_job
 from motkit.schema import EVENTS
@@ -58,6 +80,11 @@ WHOLE: dict[str, Whole] = {
     "onboarding by silence": lambda store: onboarding_table(in_visits(store), None, None, None, 20.0, as_of=AS_OF),
     "promise": lambda store: promise_cases(readable(store), PROMISE, AS_OF, ["channel"]).sort("made_at", "customer_id", "channel"),
     "triggers": lambda store: detect_triggers(readable(store), [BASKET, CALLS], AS_OF),
+    "watched": lambda store: follow_customers(readable(store), "account_closed", AS_OF, start="sign_up", lost="tracking_opted_out"),
+    "watched for silence": lambda store: follow_customers(readable(store), None, AS_OF, silence_days=20, starts=STARTS, not_activity="email_sent"),
+    "candidates": lambda store: propose_candidates(numbered(store).cast({"customer_id": pl.String}), ["account_closed", "sign_up"], 5),
+    "first times": lambda store: (first_times(numbered(store), WATCHED, CANDIDATES), active_days(place_events(readable(store), WATCHED), ["email_sent"])),
+    "kinds of moments": lambda store: kind_counts(numbered(store)).collect().sort("event", "channel", "kind", "want"),
 }
 SAME = {name: (job, WHOLE[name]) for name, job in JOBS.items()}
 jobs = pytest.mark.parametrize("name", SAME)
@@ -65,6 +92,10 @@ jobs = pytest.mark.parametrize("name", SAME)
 
 def in_visits(store: Store) -> pl.LazyFrame:
     return store.add_ids(IN_VISITS(store)).cast({"event": pl.String, "channel": pl.String})
+
+
+def numbered(store: Store) -> pl.DataFrame:
+    return number_events(in_visits(store), WATCHED)
 
 
 def same(found: Any, whole: Any) -> None:
@@ -115,9 +146,29 @@ def test_a_job_can_be_sent_to_another_process(store: Store, name: str) -> None:
 @pytest.mark.filterwarnings("ignore:nobody reached")
 def test_no_customer_gives_no_row_and_the_same_columns(store: Store, name: str, tmp_path: Path) -> None:
     job, _ = SAME[name]
+    if name.startswith("watched"):
+        with pytest.raises(DesignError, match="the log has no event"):
+            run(job, write_store(log_with_robot().head(0), tmp_path / "store"))
+        return
     found = tables_of(run(job, write_store(log_with_robot().head(0), tmp_path / "store")))
     assert {part: table.schema for part, table in found.items()} == {part: table.schema for part, table in tables_of(run(job, store)).items()}
-    assert found["table"]["customers"].sum() == 0 if "funnel" in name else found["table"].is_empty()
+    given = pl.col("place") == len(CANDIDATES) - 1 if name == "first times" else pl.lit(False)  # a table of times, which is no part of the log
+    assert found["table"]["customers"].sum() == 0 if "funnel" in name else found["table"].filter(~given).is_empty()
+
+
+@pytest.mark.parametrize("outcome", [{"outcome": "account_closed", "lost": "tracking_opted_out"}, {"silence_days": 25, "fdr": 0.01}], ids=["event", "silence"])
+def test_moments_of_a_log_asked_by_jobs_are_those_of_the_log(outcome: dict[str, Any], tmp_path: Path) -> None:
+    """With results, transfers and waits of calls, whose candidates rest on counts of values."""
+    made, called, us = motkit.simulate_customers(n=120, seed=3).events, pl.col("event") == "support_call", pl.col("timestamp").to_physical()
+    more = {"result": pl.when(us % 3 > 0).then(pl.lit("solved")).otherwise(pl.lit("passed on")), "transfers": us % 4, "wait_s": (us % 700) / 7}
+    log = made.with_columns(pl.when(called).then(value).alias(name) for name, value in more.items())
+    asked = AskedLog(partial(run, source=write_store(log, tmp_path / "store"), rows_a_task=log.height // 3), log.columns)
+    found, whole = (find_moments(one, as_of=AS_OF, placebo_draws=9, min_customers=5, **outcome) for one in (asked, log))
+    assert_frame_equal(found.table, whole.table, check_exact=True)
+    assert_frame_equal(found.left_out, whole.left_out)
+    names = {str(one) for one in found.table["moment"]}
+    assert {"support_call, transfers > 0", "support_call, result solved"} <= names | set(found.left_out["moment"])
+    assert any("wait_s > " in name for name in names | set(found.left_out["moment"]))
 
 
 @pytest.mark.parametrize("name", ["sessions", "signals", "triggers"])

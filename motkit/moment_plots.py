@@ -54,6 +54,27 @@ def plot_moment_effects(
     options = {"xlim": limits, "logx": True, "xticks": _RATIOS, "show_legend": True, "legend_cols": 1}
     return finish_picture(overlay([order.opts(show_legend=False), *layers]), size, "times the risk, with its interval", "", **options)
 
+# %% ../nbs/70_show/723_moment_plots.ipynb #7b18548f
+_SIDES = {"left": (1, "middle"), "right": (-1, "middle"), "center": (0, "bottom")}  # how a name is aligned, and where it begins
+
+
+def _crowd(x: float, y: float, wide: float, side: int, dots: pl.DataFrame) -> int:
+    """How many points a name would cover, and whether it runs out of the picture."""
+    begin = x + {1: 0.02, -1: -0.02 - wide, 0: -wide / 2}[side]
+    low, high = (y * 1.05, y * 1.25) if side == 0 else (y / 1.09, y * 1.09)
+    inside = dots.filter(pl.col("reach").is_between(begin, begin + wide), pl.col("ratio").is_between(low, high))
+    return inside.height + 10 * (begin < 0 or begin + wide > 1.05)
+
+
+def _name_beside(x: float, y: float, name: str, dots: pl.DataFrame) -> Any:
+    """The name of a point, on the side where it covers no other."""
+    import holoviews as hv
+
+    others, wide = dots.filter((pl.col("reach") != x) | (pl.col("ratio") != y)), 0.02 * len(name)
+    align, (side, base) = min(_SIDES.items(), key=lambda one: _crowd(x, y, wide, one[1][0], others))
+    text = hv.Labels([(x + 0.025 * side, y if side else y * 1.09, name)], ["x", "y"], "name")
+    return text.opts(text_color=NEUTRAL, text_font_size="11px", text_align=align, text_baseline=base)
+
 # %% ../nbs/70_show/723_moment_plots.ipynb #80a3ca62
 def plot_moment_importance(
     view: View,  # of `motkit.moment_views.moment_importance`
@@ -75,19 +96,10 @@ def plot_moment_importance(
             dots = plot(own).scatter("reach", "ratio", color=_COLOURS[verdict], size=130, alpha=0.8, hover_cols=["name", "kind"], label=_LABELS[verdict])
             layers.append(dots.opts(hover_tooltips=tips))
     named = rows.head(1).select("reach", "ratio", "name")
-    layers.append(_names_beside(named))
+    layers.append(_name_beside(*named.row(0), rows))
     top, low = span_of(rows, "ratio")[1] * 1.4, span_of(rows, "ratio")[0] / 1.25
     options = {"xlim": (0, 1.05), "ylim": (min(low, 0.8), max(top, 1.25)), "logy": True, "yticks": _RATIOS, "xformatter": share_ticks()}
     return finish_picture(overlay(layers), height, "share of customers who have it", "times the risk", show_legend=True, legend_cols=2, **options)
-
-
-def _names_beside(rows: pl.DataFrame) -> Any:
-    """The names of some points, on the side where there is room."""
-    import holoviews as hv
-
-    left = [(x, y * 1.1, name) for x, y, name in rows.rows()]
-    text = hv.Labels(left, ["x", "y"], "name")
-    return text.opts(text_color=NEUTRAL, text_font_size="11px", text_align="center", text_baseline="bottom")
 
 # %% ../nbs/70_show/723_moment_plots.ipynb #363b4526
 def plot_moment_course(

@@ -197,7 +197,9 @@ def _kind_of(text: str) -> str:
     """How broad the cell of a text is."""
     if len(text) > _LONG:
         return " class=long"
-    return " class=whole" if len(text) <= _FIGURE and any(letter.isdigit() for letter in text) else ""
+    if len(text) > _FIGURE:
+        return " class=some"
+    return " class=whole" if any(letter.isdigit() for letter in text) else ""
 
 
 def table_html(

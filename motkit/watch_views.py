@@ -212,5 +212,5 @@ def mix_of_customers(
         f"n = {say_count(about['n_before'])} customers seen in the {about['days']} days from {about['reference_from']}, {say_count(about['n_now'])} in the last {about['days']} days before {as_of_day(study)}.",
         "The population stability index is 0 where no share moved; above 0.25 is commonly called a different mix. A small index can be more than chance where customers are many.",
     )  # fmt: skip
-    brief = table.select(pl.col("column").map_elements(say_name, pl.String), pl.col("psi").map_elements("{:.3f}".format, pl.String).alias("stability index"), pl.col("by_chance").map_elements("{:.3f}".format, pl.String).alias("by chance up to"), moved=pl.when("moved").then(pl.lit("moved")).otherwise(pl.lit("")))
+    brief = table.select(pl.col("column").map_elements(say_name, pl.String), pl.col("psi").map_elements("{:.3f}".format, pl.String).alias("stability index"), pl.col("by_chance").map_elements("{:.3f}".format, pl.String).alias("by chance up to"), pl.when("moved").then(pl.lit("more than chance")).otherwise(pl.lit("no sign")).alias("moved, or chance"))
     return View(name, title, sentence, table, footing, brief=brief)

@@ -327,7 +327,7 @@ def persona_audit(
     sentence = f"Unevenly spread: {said}." if said else "No protected attribute is unevenly spread over personas."
     how = f"Shares are of the customers with the attribute's value; in brackets the {interval_name(study)}. Flagged is a persona whose least share is below 80% of its largest. That is a question, not a verdict."
     table = audit.filter(pl.col("persona") != "all", pl.col("level") != "all")
-    told = [None if row["share"] is None else say_interval(row["share"], row["ci_low"], row["ci_high"]) for row in table.iter_rows(named=True)]
+    told = [None if row["share"] is None else say_interval(row["share"], row.get("ci_low"), row.get("ci_high")) for row in table.iter_rows(named=True)]
     names = table.select(pl.col("attribute", "level").map_elements(say_name, pl.String), "persona", "customers")
     brief = names.with_columns(pl.Series("share", told, pl.String), table["lowest_ratio"].alias("least over largest"), table["flagged"], table["hidden"])
     return View("persona_audit", title, sentence, table, join_sentences(_rests_on(study), how, say_hidden(audit, min_cell_of(study), "cell")), brief=brief)

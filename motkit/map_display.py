@@ -6,7 +6,7 @@
 __all__ = ['PLAN', 'MAP_ROWS', 'MAP_CSS', 'say_share_with', 'say_span', 'plan_table', 'map_cells', 'map_html', 'map_text']
 
 # %% ../nbs/20_journey/2141_map_display.ipynb #f3186222
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from math import ceil, floor
 from typing import Any
@@ -226,7 +226,20 @@ MAP_CSS = """
 .motkit-map tbody th { min-width: 7.5em; max-width: 9em; font-weight: 600; opacity: .8; }
 .motkit-map p { margin: 0 0 .25em; }
 .motkit-scroll { overflow-x: auto; }
+@media (max-width: 600px) { /* a phone has no room for columns: the steps stand below each other, each with its name */
+  .motkit-map, .motkit-map tbody, .motkit-map tr, .motkit-map tbody th, .motkit-map td { display: block; max-width: none; }
+  .motkit-map thead, .motkit-map td.none { display: none; }
+  .motkit-map tbody th { border: 0; padding: 12px 0 0; font-size: 1.1em; }
+  .motkit-map td { padding: 4px 0; }
+  .motkit-map td::before { content: attr(data-step); font-weight: 600; }
+}
 """
+
+# %% ../nbs/20_journey/2141_map_display.ipynb #1a1e3d1a
+def _cell_html(step: str, texts: Sequence[str]) -> str:
+    """What one row of the map says of one step."""
+    said = "".join(f"<p>{escape(text)}</p>" for text in texts if text != "–")
+    return f'<td data-step="{escape(step)}"{"" if said else " class=none"}>{said or "–"}</td>'
 
 
 def map_html(
@@ -239,7 +252,7 @@ def map_html(
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in titles)
     body = ""
     for name, cells in rows.items():
-        texts = "".join(f"<td>{''.join(f'<p>{escape(text)}</p>' for text in cell) or '–'}</td>" for cell in cells)
+        texts = "".join(_cell_html(title, cell) for title, cell in zip(titles, cells, strict=True))
         body += f'<tr><th scope="row">{escape(name)}</th>{texts}</tr>'
     table = f'<table class="motkit-map"><thead><tr><td></td>{head}</tr></thead><tbody>{body}</tbody></table>'
     return f'<style>{MAP_CSS}</style><div class="motkit-scroll" tabindex="0">{table}</div>'

@@ -44,7 +44,7 @@ def draw_intervals(
         return draw_nothing(view, height or HEIGHT_PX)
     import holoviews as hv
 
-    rows = known.with_columns(pl.Series(label, [fill(shorten(say_name(name), 75), 27) for name in known[label]])).unique(label, keep="first", maintain_order=True).reverse()
+    rows = known.with_columns(pl.Series(label, [fill(shorten(say_name(name), 54), 27) for name in known[label]])).unique(label, keep="first", maintain_order=True).reverse()
     style = "0.0%" if share else "0.00"
     counts = [c for c in ("n", "customers", "units", "touched", "n_stayed", "customers_a", "customers_b", "converted") if c in rows.columns]
     tips = [("", f"@{{{label}}}"), (axis, f"@{{{value}}}{{{style}}}"), ("interval", f"@ci_low{{{style}}} to @ci_high{{{style}}}")]

@@ -53,7 +53,7 @@ p {{ margin: 0 0 .6em; max-width: 100ch; overflow-wrap: anywhere; }}
 .motkit-table {{ border-collapse: collapse; font-size: .87em; margin: .4em 0; }}
 .motkit-table th, .motkit-table td {{ text-align: left; padding: 4px 14px 4px 0; border-bottom: 1px solid color-mix(in srgb, {NEUTRAL} 30%, transparent); }}
 .motkit-table th {{ font-weight: 600; vertical-align: bottom; }}
-.motkit-table .long {{ min-width: min(22em, 56vw); }}
+.motkit-table .long {{ min-width: min(18em, 56vw); }}
 .motkit-table .some {{ min-width: 9em; }}
 .motkit-table .whole, .motkit-table .num {{ white-space: nowrap; }}
 .motkit-table .num {{ text-align: right; font-variant-numeric: tabular-nums; }}

@@ -95,8 +95,8 @@ def plot_moment_importance(
         if own.height:
             dots = plot(own).scatter("reach", "ratio", color=_COLOURS[verdict], size=130, alpha=0.8, hover_cols=["name", "kind"], label=_LABELS[verdict])
             layers.append(dots.opts(hover_tooltips=tips))
-    named = rows.head(1).select("reach", "ratio", "name")
-    layers.append(_name_beside(*named.row(0), rows))
+    first = rows.row(0, named=True)
+    layers.append(_name_beside(first["reach"], first["ratio"], first["name"], rows))
     top, low = span_of(rows, "ratio")[1] * 1.4, span_of(rows, "ratio")[0] / 1.25
     options = {"xlim": (0, 1.05), "ylim": (min(low, 0.8), max(top, 1.25)), "logy": True, "yticks": _RATIOS, "xformatter": share_ticks()}
     return finish_picture(overlay(layers), height, "share of customers who have it", "times the risk", show_legend=True, legend_cols=2, **options)

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from urllib.parse import urlencode
 
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler, websocket_connect
@@ -24,7 +24,7 @@ def running(handlers: list) -> Iterator[str]:
     sockets, ready, ended = bind_sockets(0, "127.0.0.1"), threading.Event(), asyncio.Event()
     loop = asyncio.new_event_loop()
 
-    async def serve() -> None:
+    async def serve() -> IOLoop:
         server = HTTPServer(Application(handlers))
         server.add_sockets(sockets)
         ready.set()
@@ -32,10 +32,10 @@ def running(handlers: list) -> Iterator[str]:
         server.stop()
         await server.close_all_connections()
         AsyncHTTPClient().close()
+        return IOLoop.current()
 
     def run() -> None:
-        with contextlib.closing(loop):
-            loop.run_until_complete(serve())
+        loop.run_until_complete(serve()).close(all_fds=True)  # also the lines to others, whose other end may still be open
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()

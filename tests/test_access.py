@@ -91,6 +91,8 @@ async def _answer(address: str, cookie: str, token: str) -> int:
     except HTTPClientError as error:
         return error.code
     connection.close()
+    while await connection.read_message() is not None:
+        pass  # until the server hung up, too
     return 101
 
 

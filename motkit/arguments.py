@@ -153,6 +153,8 @@ def _say_remedy(function: Callable[..., Any], name: str, value: Any, needs: str)
     library = type(value).__module__.split(".")[0]
     if library == "pandas" and "polars" in needs:
         return f"Type {name}=pl.from_pandas({name})."
+    if name == "events" and hasattr(value, "events"):
+        return "Type log.events: the rows of the log, without what was counted on the way."
     meaning = read_meaning(function, name)
     return f"Give {name}= {needs}" + (f" ({meaning})." if meaning else ".")
 

@@ -163,6 +163,9 @@ def _explain_times(table: LogTable, unread: pl.DataFrame) -> list[str]:
     return notes
 
 # %% ../nbs/10_record/112_counting.ipynb #8d810210
+_ORDER_UNSEEN = ", as the times do not show which comes first; if the day does, write day_first = true under [time]"
+
+
 def _notes(table: LogTable, count: Count) -> list[str]:
     """What had to be assumed about a table, and what would help."""
     notes, schema, name = list(table.raw.notes), table.prepared.collect_schema(), table.columns["timestamp"]
@@ -170,9 +173,9 @@ def _notes(table: LogTable, count: Count) -> list[str]:
         notes.append(f"{table.raw.about} has no rows")
     local = table.part.time.origin or table.part.time.origins or schema[name] in (pl.String, pl.Date) or schema[name] == pl.Datetime(time_zone=None)
     if table.part.time.zone is None and local and count.length:
-        notes.append("no time_zone was given: times that name no zone were taken as UTC")
+        notes.append("no time_zone was given: times that name no zone were taken as UTC; to change that, write zone = 'Europe/London', or yours, under [time]")
     if schema[name] == pl.String and not table.part.time.format and table.times.str.contains(TWO_ORDERS).any():
-        shown = "" if table.day_first is None else ", as the times with a number above 12 show"
+        shown = ", as the times with a number above 12 show" if table.day_first is not None else _ORDER_UNSEEN if table.part.time.day_first is None else ""
         notes.append(f"times such as 01/02/2024 were read with the {'day' if table.settled.time.day_first else 'month'} first{shown}")
     notes += [said for column, marks in table.marks.items() if (said := say_marks(column, marks))]
     if count.twice:

@@ -151,7 +151,7 @@ def _map_sentence(table: pl.DataFrame, segment: str) -> str:
         return f"{who}No step has enough customers to tell drop-out.".strip()
     row = known.row(0, named=True)
     span = say_interval(row["drop_off"], row["drop_ci_low"], row["drop_ci_high"])
-    return f"{who}Most customers drop out at the step “{say_name(row['step'])}”: {span} of the {say_count(row['timed'])} who were there."
+    return f"{who}The step with the largest drop-out is “{say_name(row['step'])}”: {span} of the {say_count(row['timed'])} who were there."
 
 # %% ../nbs/70_show/712_journey_views.ipynb #e7285d34
 def plan_followed(

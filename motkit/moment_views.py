@@ -74,6 +74,15 @@ def _words(study: StudyTables) -> tuple[str, str]:
     return ("risk of leaving", "left") if loss else ("rate of success", "had it")
 
 # %% ../nbs/70_show/713_moment_views.ipynb #e3d1ee83
+def _say_found(found: int, judged: int, fdr: float) -> str:
+    """How many of the judged interactions were found, and how many of these by chance; none has no share."""
+    if not judged:
+        return "No interaction could be judged."
+    if not found:
+        return f"Of {say_many(judged, 'interaction')} that could be judged, none goes with loyalty or against it."
+    return f"{say_many(found, 'interaction')} of {judged} {'goes' if found == 1 else 'go'} with loyalty or against it; at most about {say_share(fdr)} of them by chance."
+
+
 def moment_figures(
     study: StudyTables,  # an open study
 ) -> View:  # table: figure, value, rests_on; all as text for people
@@ -88,8 +97,7 @@ def moment_figures(
         ("cannot be judged", row["n_not_estimable"] + row["left_out"], "too few customers or outcomes, or they tell of the outcome itself"),
     ]
     table = pl.DataFrame([{"figure": figure, "value": say_count(value), "rests_on": rests} for figure, value, rests in figures])
-    sentence = f"{say_many(found, 'interaction')} of {judged} {'goes' if found == 1 else 'go'} with loyalty or against it; at most about {say_share(row['fdr'])} of them by chance."
-    return View("moment_figures", "Moments of truth", sentence, table, join_sentences(_rests_on(study), NOT_CAUSE))
+    return View("moment_figures", "Moments of truth", _say_found(found, judged, row["fdr"]), table, join_sentences(_rests_on(study), NOT_CAUSE))
 
 # %% ../nbs/70_show/713_moment_views.ipynb #795106a2
 KIND_WORDS = {"zero": "zero: looks around", "first": "first: chooses", "second": "second: uses", "third": "third: tells others", "": "no kind"}
@@ -141,7 +149,7 @@ def moment_effects(
     if not table.height:
         return View("moment_effects", title, "", rows.clear(), "", _NONE)
     parts = []
-    for verdict, words in (("makes", "goes with loyalty most"), ("breaks", "goes against it most")):
+    for verdict, words in (("makes", "weighs most for loyalty"), ("breaks", "weighs most against it")):
         best = found.filter(pl.col("verdict") == verdict).head(1)
         if best.height:
             row = best.row(0, named=True)
@@ -150,7 +158,7 @@ def moment_effects(
     hidden = table.filter(pl.col("hidden") != "").height
     footing = join_sentences(
         _rests_on(study),
-        f"Bars are the {interval_name(study)}; 1 is no difference. Grey moments may matter or not: the data cannot tell. Days gained are within the horizon after a landmark.",
+        f"Bars are the {interval_name(study)}; 1 is no difference. Weight is the effect times how many customers it reaches, so that a weaker effect on more customers can weigh more. Grey moments may matter or not: the data cannot tell. Days gained are days of staying from a set day on, which “What follows a moment” names.",
         "Safe to scale back is only what lies with its whole interval of days gained within the margin that was stated beforehand; not shown is not safe." if table["scale_back"].count() else "",
         f"{say_many(hidden, 'moment')} of fewer than {min_cell_of(study)} customers {'is' if hidden == 1 else 'are'} hidden." if hidden else "",
         f"{say_many(own.height - table.height, 'more moment')} in the table of the study." if own.height > table.height else "",
@@ -204,7 +212,7 @@ def moment_course(
     parts = [f"{say_interval(one['share'], one['ci_low'], one['ci_high'])} of those {one['arm']} it" for one in on_day.iter_rows(named=True)]
     sentence = f"{say_name(name).capitalize()}: within {say_days(float(str(last)))} after day {row['landmark_day']}, {' and '.join(parts)} {_words(study)[1]} ({interval_name(study)} in brackets)."
     sentence = join_sentences(sentence, _one_day(on_day, row))
-    n = ", ".join(f"{arm} it {say_count(count)}" for arm, count in table.group_by("arm", maintain_order=True).agg(pl.col("at_risk").first()).rows())
+    n = ", ".join(f"{say_count(count)} {arm} it" for arm, count in table.group_by("arm", maintain_order=True).agg(pl.col("at_risk").first()).rows())
     footing = join_sentences(f"n = {n}, for the same mix of recent activity; as of {as_of_day(study)}.", f"Bands are the {interval_name(study)}.", say_followed(small), NOT_CAUSE)
     return View("moment_course", title, sentence, round_followed(table, small), footing, brief=round_followed(on_day, small))
 

@@ -157,7 +157,7 @@ def leaving_by_onboarding_day(
     name, title = "leaving_by_onboarding_day", "The earlier, the better?"
     row, curve = _threshold(study), read_study_table(study, "threshold_shape_curve").drop_nulls()
     if row is None or not curve.height:
-        return View(name, title, "", pl.DataFrame(schema={"onboarded_day": pl.Float64}), "", "The study has too few customers to draw this curve.")
+        return View(name, title, "", pl.DataFrame(schema={"onboarded_day": pl.Float64}), "", _why_none(study) if row is None else "The study has too few customers to draw this curve.")
     ratios = {"ratio": "log_hr", "ci_low": "ci_low", "ci_high": "ci_high"}
     table = curve.sort("onboarded_day").select("onboarded_day", **{new: pl.col(old).exp() for new, old in ratios.items()})
     first, last = table.row(0, named=True), table.row(-1, named=True)
@@ -183,7 +183,7 @@ def leaving_after_threshold(
     on_day = table.filter(pl.col("days_since") <= horizon).group_by("arm", maintain_order=True).last()
     parts = [f"{say_interval(part['share'], part['ci_low'], part['ci_high'])} of those {part['arm']}" for part in on_day.iter_rows(named=True)]
     sentence = f"Within {say_days(horizon)} after day {row['day']:.0f}, {' and '.join(parts)} left ({interval_name(study)} in brackets)."
-    each = ", ".join(f"{arm} {say_count(n)}" for arm, n in table.group_by("arm", maintain_order=True).agg(pl.col("at_risk").first()).rows())
+    each = ", ".join(f"{say_count(n)} {arm}" for arm, n in table.group_by("arm", maintain_order=True).agg(pl.col("at_risk").first()).rows())
     mix = " and ".join(say_name(part) for part in row["strata"] or ())
     same = f"Both groups are shown for the same mix of {mix}." if mix else ""
     footing = join_sentences(f"n = {each}.", same, f"Bands are the {interval_name(study)}.", say_followed(small), _NOT_CAUSE)

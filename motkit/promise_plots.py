@@ -77,8 +77,8 @@ def plot_broken_promises(
     rows = view.table.select("difference", "ci_low", "ci_high", "n_broken", "n_kept", name=names)
     tips = [("promise", "@name"), ("left more", "@difference{0.0%}"), ("interval", "@ci_low{0.0%} to @ci_high{0.0%}"), ("broken", "@n_broken{0,0}"), ("kept", "@n_kept{0,0}")]
     low, high = min(span_of(rows, "ci_low")[0], 0) - 0.02, max(span_of(rows, "ci_high")[1], 0) + 0.02
-    dots = _draw_dots(rows, "difference", tips, height or _room(rows.height), "share that left, broken less kept", xlim=(low, high), xformatter=share_ticks())
-    return finish_picture(dots * hv.VLine(0).opts(color=NEUTRAL, line_width=1), height or _room(rows.height), "share that left, broken less kept", "", xlim=(low, high), xformatter=share_ticks(), xticks=5)
+    dots = _draw_dots(rows, "difference", tips, height or _room(rows.height), "difference in the share that left", xlim=(low, high), xformatter=share_ticks())
+    return finish_picture(dots * hv.VLine(0).opts(color=NEUTRAL, line_width=1), height or _room(rows.height), "difference in the share that left", "", xlim=(low, high), xformatter=share_ticks(), xticks=5)
 
 # %% ../nbs/70_show/724_promise_plots.ipynb #b1ba8922
 def plot_promise_by_week(

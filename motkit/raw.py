@@ -125,6 +125,13 @@ def _sniff_format(file: Path) -> str | None:
     return next((kind for mark, kind in marks.items() if start.startswith(mark)), "duckdb" if start[8:12] == b"DUCK" else None)
 
 
+def _say_way(file: Path) -> str:
+    """What to type where a file's format is not known."""
+    if file.suffix.lower() in {".xlsx", ".xls", ".xlsm", ".ods"}:
+        return "It is a workbook: save the sheet with the rows as CSV (in Excel: Save as, CSV UTF-8), and name that file."
+    return f"Type source_format=, one of {_FORMATS}; on the command line, write source_format = \"csv\", or another of these, into a file, and type --source FILE."
+
+
 def find_format(files: Sequence[Path], given: str) -> str:
     """The one format of some files: as given, by their endings, or by their first bytes."""
     empty = [str(file) for file in files if file.stat().st_size == 0]
@@ -140,7 +147,7 @@ def find_format(files: Sequence[Path], given: str) -> str:
         raise SourceError(str(files[0].parent), fault, "Name one kind with a pattern, e.g. 'folder/*.parquet'.")
     kind = kinds.pop()
     if kind is None:
-        raise SourceError(str(files[0]), "its format is not known by its ending or first bytes", f"Type source_format=, one of {_FORMATS}.")
+        raise SourceError(str(files[0]), "its format is not known by its ending or first bytes", _say_way(files[0]))
     return kind
 
 # %% ../nbs/10_record/101_raw.ipynb #c09bb890

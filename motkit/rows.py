@@ -7,6 +7,7 @@ __all__ = ['NAMES', 'REQUIRED', 'NO_CUSTOMER', 'REASONS', 'Window', 'choose_colu
            'derive_columns', 'prepare_rows', 'LogTable', 'select_rows']
 
 # %% ../nbs/10_record/111_rows.ipynb #6fe5c72c
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,6 +54,13 @@ def _tell_other_ways(known: Mapping[str, str]) -> str:
     """What to write where no column says what happened."""
     return ' Where no column says what happened, [constants] event = "purchase" does, or a rule under [expressions].' if known.get("event") == "..." else ""
 
+# %% ../nbs/10_record/111_rows.ipynb #5d0c7e1a
+def _near(word: str, known: list[str]) -> str:
+    """' (near: a, b)' for names that look like a word, whatever their case."""
+    plain = {name.lower(): name for name in known if not _VALUE.search(name)}
+    near = [plain[one] for one in difflib.get_close_matches(word.lower(), plain, 2)]
+    return f" (near: {', '.join(near)})" if near else ""
+
 # %% ../nbs/10_record/111_rows.ipynb #d970389f
 _VALUE = re.compile(r"^[\s\d.:+/TZ-]*\d[\s\d.:+/TZ-]*$|@|^[\[{]|^[0-9a-fA-F-]{20,}$")  # numbers, times, e-mails, hashes, JSON
 _MANY = 60
@@ -73,8 +81,8 @@ def choose_columns(
     """The source column of each of motkit's names. Raises `SourceError` for none, several, or one that is not there."""
     own = {name: name for name in NAMES if name in {*part.constants, *part.expressions}}
     given = own | dict(part.columns)
-    faults = [f"`columns` names {name!r}, which is none of {list(NAMES)}" for name in given if name not in NAMES]
-    faults += [f"there is no column {source!r} for {name!r}" for name, source in given.items() if source and source not in has]
+    faults = [f"`columns` names {name!r}, which is none of {list(NAMES)}{_near(name, list(NAMES))}" for name in given if name not in NAMES]
+    faults += [f"there is no column {source!r} for {name!r}{_near(source, has)}" for name, source in given.items() if source and source not in has]
     for name in NAMES:
         if name in given:
             continue
@@ -88,7 +96,7 @@ def choose_columns(
     if faults:
         known = {name: given[name] if given.get(name) in has else "..." for name in REQUIRED if name not in own}
         ways = "write them under [columns] into a file, and type --source FILE"
-        raise SourceError(about, faults, f"{_tell_columns(has)} Type columns={known}, with a column of the source for each dots. On the command line, {ways}.{_tell_other_ways(known)}")
+        raise SourceError(about, faults, f"{_tell_columns([name for name in has if name not in own])} Type columns={known}, with a column of the source for each dots. On the command line, {ways}.{_tell_other_ways(known)}")
     return {name: source for name, source in given.items() if source}
 
 # %% ../nbs/10_record/111_rows.ipynb #3437babd

@@ -44,6 +44,16 @@ class StudyTables(Protocol):
     def scan(self, name: str) -> pl.LazyFrame:
         """A table, lazily."""
 
+# %% ../nbs/70_show/70_showing.ipynb #5c9237f5
+def _say_low(low: float) -> str:
+    """The lower end of an interval, rounded outward."""
+    return f"{floor(low * 100 + 1e-9)}%"
+
+
+def _say_high(high: float) -> str:
+    """The upper end of an interval, rounded outward."""
+    return f"{ceil(high * 100 - 1e-9)}%"
+
 # %% ../nbs/70_show/70_showing.ipynb #5c9237f6
 def say_count(number: float) -> str:
     """A whole number with its thousands set apart."""
@@ -74,7 +84,7 @@ def say_interval(value: float, low: float | None, high: float | None) -> str:
     """A share with its interval, e.g. '42% (40% to 44%)'; the interval is rounded outward."""
     if low is None or high is None or not isfinite(low + high):
         return say_share(value)
-    return f"{say_share(value)} ({floor(low * 100 + 1e-9)}% to {ceil(high * 100 - 1e-9)}%)"
+    return f"{say_share(value)} ({_say_low(low)} to {_say_high(high)})"
 
 
 def join_sentences(*sentences: str) -> str:
@@ -173,7 +183,8 @@ _HEADINGS |= {  # of what-ifs
     "n_control": "left alone",
     "n_treated": "treated",
 }
-_SHARES = {"share", "incidence", "survival", "ci_low", "ci_high", "risk", "predicted", "observed", "moved", "of_one_event", "of_customers"}
+_SHARES = {"share", "incidence", "survival", "ci_low", "ci_high", "risk", "predicted", "observed", "moved", "of_one_event", "of_customers", "kept"}
+_ENDS = {"ci_low": _say_low, "ci_high": _say_high}  # as in sentences, so that a page names an interval once
 
 
 def _cell_text(column: str, value: Any) -> str:
@@ -184,7 +195,7 @@ def _cell_text(column: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float):
         if column in _SHARES:
-            return say_share(value)
+            return _ENDS.get(column, say_share)(value)
         return say_count(value) if float(value).is_integer() else f"{value:,.{1 if abs(value) >= 10 else 2}f}"
     return say_day(value) if hasattr(value, "strftime") else str(value)
 

@@ -55,6 +55,9 @@ def _tell_other_ways(known: Mapping[str, str]) -> str:
     return ' Where no column says what happened, [constants] event = "purchase" does, or a rule under [expressions].' if known.get("event") == "..." else ""
 
 # %% ../nbs/10_record/111_rows.ipynb #5d0c7e1a
+_VALUE = re.compile(r"^[\s\d.:+/TZ-]*\d[\s\d.:+/TZ-]*$|@|^[\[{]|^[0-9a-fA-F-]{20,}$")  # numbers, times, e-mails, hashes, JSON
+
+
 def _near(word: str, known: list[str]) -> str:
     """' (near: a, b)' for names that look like a word, whatever their case."""
     plain = {name.lower(): name for name in known if not _VALUE.search(name)}
@@ -62,7 +65,6 @@ def _near(word: str, known: list[str]) -> str:
     return f" (near: {', '.join(near)})" if near else ""
 
 # %% ../nbs/10_record/111_rows.ipynb #d970389f
-_VALUE = re.compile(r"^[\s\d.:+/TZ-]*\d[\s\d.:+/TZ-]*$|@|^[\[{]|^[0-9a-fA-F-]{20,}$")  # numbers, times, e-mails, hashes, JSON
 _MANY = 60
 
 

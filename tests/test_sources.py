@@ -87,7 +87,8 @@ def test_a_missing_file_names_its_neighbours(tmp_path: Path) -> None:
 BAD_FILES = {
     "empty": ("a.csv", b"", "is empty (0 bytes)"),
     "blank": ("a.csv", b" \n\n", "holds no text"),
-    "unknown": ("a.xlsx", b"PK\x03\x04", "source_format="),
+    "unknown": ("a.dat", b"PK\x03\x04", "source_format="),
+    "workbook": ("a.xlsx", b"PK\x03\x04", "It is a workbook: save the sheet with the rows as CSV"),
     "no parquet": ("a.parquet", b"not parquet at all", "cannot be read"),
     "no json": ("a.jsonl", b'{"a": \n', "no record can be read"),
     "cut gzip": ("a.csv.gz", gzip.compress(LOG.encode() * 9)[:-20], "cannot be read to its end"),

@@ -11,7 +11,7 @@ import polars as pl
 from .journey_rows import is_any
 from .journeys import Journey
 from .paths import is_first
-from .stays import events_of, share_by_customer, share_of_each, stack_segments
+from .stays import events_of, same_journey, share_by_customer, share_of_each, stack_segments
 
 # %% ../nbs/20_journey/213_friction.ipynb #39579f4d
 _US_PER_HOUR = 3_600_000_000
@@ -19,14 +19,9 @@ _PAINS = pl.Enum(["complaint near by", "long wait", "repeated", "went back"])
 _PAIN = ("customer_id", "cycle", "persona", "step", "substep", "pain", "what", "at")
 
 
-def _same_journey(shift: int) -> pl.Expr:
-    """Whether the row so far before (or after) is one of the same journey."""
-    return pl.all_horizontal(pl.col(name) == pl.col(name).shift(shift) for name in ("customer_id", "cycle")).fill_null(False)
-
-
 def _in_long_runs(placed: pl.DataFrame, least: int) -> pl.LazyFrame:
     """The rows of runs of the same event within a journey that have so many rows, with the number of their `_run`."""
-    new = ~(_same_journey(1) & (pl.col("event") == pl.col("event").shift(1)).fill_null(False))
+    new = ~(same_journey(1) & (pl.col("event") == pl.col("event").shift(1)).fill_null(False))
     runs = placed.lazy().select("customer_id", "cycle", "persona", "step", "substep", "event", "timestamp", _run=new.cast(pl.UInt32).cum_sum())
     long = runs.select("_run").group_by("_run").agg(_n=pl.len()).filter(pl.col("_n") >= least).select("_run")
     return runs.join(long, on="_run", how="semi", maintain_order="left")
@@ -60,7 +55,7 @@ def _find_waits(placed: pl.DataFrame, journey: Journey) -> pl.DataFrame:
     limits = {step.name: round(step.wait_days * 24 * _US_PER_HOUR) for step in journey.steps if step.wait_days}
     limit = pl.col("step").replace_strict(limits, default=None, return_dtype=pl.Int64) if limits else pl.lit(None, pl.Int64)
     gap = (pl.col("timestamp").shift(-1) - pl.col("timestamp")).dt.total_microseconds()
-    waits = placed.lazy().filter(_same_journey(-1) & (gap > limit).fill_null(False)).collect(engine="streaming")
+    waits = placed.lazy().filter(same_journey(-1) & (gap > limit).fill_null(False)).collect(engine="streaming")
     return waits.with_columns(pain=pl.lit("long wait", _PAINS), what="event", at="timestamp").select(_PAIN)
 
 

@@ -9,7 +9,7 @@ __all__ = ['JourneyMap', 'visit_places', 'map_rows', 'map_journey']
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
+from functools import cached_property, partial
 from html import escape
 
 import numpy as np
@@ -51,7 +51,7 @@ class JourneyMap:
     journeys: pl.DataFrame = field(default_factory=pl.DataFrame)  # one row a journey
     place_all: Callable[[], pl.DataFrame] = pl.DataFrame  # makes `events`
 
-    @property
+    @cached_property
     def events(self) -> pl.DataFrame:
         """Every event with `step`, `substep` and `cycle`; made when asked, for a map itself needs no texts of the log."""
         return self.place_all()

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from .errors import SettingError
+from .errors import SettingError, say_near
 from .patterns import Pattern, read_pattern, say_pattern
 from .written import read_toml
 
@@ -250,7 +250,7 @@ def _check_paths(paths: Sequence[PlannedPath], known: Sequence[str], place: Plac
             continue
         for name in dict.fromkeys(name for part in parts for name in part.names if name not in known and "*" not in name and name != "..."):
             near = difflib.get_close_matches(name, known, 2)
-            faults.append((at, f"the path names {name!r}, which is none of {', '.join(known)}" + (f" (near: {', '.join(near)})" if near else "")))
+            faults.append((at, f"the path names {name!r}, which is none of {', '.join(known)}" + say_near(near)))
     planned = [frozenset(way.personas) for way in paths if way.kind == "planned"]
     if paths and not planned:
         faults.append(((*place, "paths", 0), 'there are alternatives but no planned path; write kind = "planned" in one'))

@@ -36,8 +36,8 @@ class Kept:
 
     def read(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Rows of a store as events that people read, with `session`."""
-        texts = {name: pl.String for name in ("event", "channel") if name in rows.collect_schema()}
-        kept = self.visits.number(rows).drop("customer").cast(texts)  # type: ignore[arg-type]
+        names = [name for name in ("event", "channel") if name in rows.collect_schema()]
+        kept = self.visits.number(rows).drop("customer").with_columns(pl.col(names).cast(pl.String))
         for pattern in self.without:
             kept = rest_of(kept, pattern)
         return kept

@@ -74,18 +74,18 @@ def pattern_of(candidate: Candidate) -> Pattern:
     return candidate.pattern or Pattern((candidate.name,))
 
 # %% ../nbs/40_moments/4115_moment_log.ipynb #a5632500
-@dataclass(frozen=True)
+@dataclass
 class WholeLog:
     """A log that is asked as a whole: columns of `EVENTS` and its own."""
 
     events: Rows
-    _read: list[tuple[Followed, pl.DataFrame]] = field(default_factory=list, repr=False, compare=False)
+    _numbered: tuple[Followed, pl.DataFrame] | None = field(default=None, init=False, repr=False)
 
     def _log(self, followed: Followed) -> pl.DataFrame:
         """The rows of who is watched, read once."""
-        if not any(one is followed for one, _ in self._read):
-            self._read[:] = [(followed, number_events(self.events, followed))]
-        return self._read[0][1]
+        if self._numbered is None or self._numbered[0] is not followed:
+            self._numbered = (followed, number_events(self.events, followed))
+        return self._numbered[1]
 
     @property
     def columns(self) -> list[str]:

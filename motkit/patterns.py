@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import polars as pl
 
-from .errors import SettingError
+from .errors import SettingError, say_near
 from .intervals import add_wilson
 from .paths import Log, Within, _coded_rows, is_first
 from .store import Store
@@ -112,7 +112,7 @@ def _regex_of(pattern: Pattern, codes: Mapping[str, int], about: str) -> str:
         pieces.append(f"[{signs}]{{{part.low},{high}}}" if signs else "")
     if missing:
         near = {name: difflib.get_close_matches(name, codes, 3) for name in missing}
-        faults = [f"no event is called {name!r}" + (f" (near: {', '.join(near[name])})" if near[name] else "") for name in missing]
+        faults = [f"no event is called {name!r}" + say_near(near[name]) for name in missing]
         raise SettingError(about, faults, f"The log has {', '.join(list(codes)[:30])}{', ...' if len(codes) > 30 else ''}.")
     return f"(?s){'^' if pattern.begins else ''}{''.join(pieces)}{'$' if pattern.ends else ''}"
 

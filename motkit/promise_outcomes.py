@@ -13,7 +13,7 @@ from datetime import date, datetime
 
 import polars as pl
 
-from .errors import DesignError, SchemaError, StatisticalWarning
+from .errors import DesignError, SchemaError, StatisticalWarning, say_near
 from .funnels import log_end
 from .paths import Log
 from .promise_register import Promise
@@ -111,7 +111,7 @@ def _check_names(known: Sequence[str], promise: Promise) -> None:
     """Raise `DesignError` if no event of the log makes the promise; warn if none keeps it."""
     if known and not set(promise.made_by) & set(known):
         near = [name for event in promise.made_by for name in difflib.get_close_matches(event, known, 3)]
-        fault = f"no event is called {' or '.join(map(repr, promise.made_by))}" + (f" (near: {', '.join(near)})" if near else "")
+        fault = f"no event is called {' or '.join(map(repr, promise.made_by))}" + say_near(near)
         raise DesignError(f"promise '{promise.name}'", fault, f"The log has the events {', '.join(known[:30])}{', ...' if len(known) > 30 else ''}.")
     if known and promise.kept_by and not set(promise.kept_by) & set(known):
         warnings.warn(f"{promise.name}: no event in the log is called {' or '.join(promise.kept_by)}", PromiseWarning, stacklevel=4)

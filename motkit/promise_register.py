@@ -18,7 +18,7 @@ import polars as pl
 from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from .errors import SettingError
+from .errors import SettingError, say_near
 from .written import find_lines, read_toml, say_line
 
 # %% ../nbs/40_moments/421_promise_register.ipynb #6328268f
@@ -151,7 +151,7 @@ def _describe_fault(fault: Mapping[str, Any], table: str, lines: Mapping[tuple[s
     line = say_line(lines, table, word)
     if fault["type"] == "unexpected_keyword_argument":
         near = difflib.get_close_matches(word, _WORDS, 1)
-        return f"{line}[{table}] `{word}` is not a word of the register" + (f" (near: {near[0]})" if near else "")
+        return f"{line}[{table}] `{word}` is not a word of the register" + say_near(near)
     if fault["type"].startswith("missing"):
         return f"{line}[{table}] lacks `{word}`"
     return f"{line}[{table}] `{word}` = {fault['input']!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}"

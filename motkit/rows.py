@@ -18,7 +18,7 @@ from pathlib import Path
 import polars as pl
 
 from .decimals import Marks, count_marks, read_number
-from .errors import SourceError
+from .errors import SourceError, say_near
 from .raw import RawTable, explain_faults
 from .records import FAULTS
 from .schema import EVENTS
@@ -61,8 +61,7 @@ _VALUE = re.compile(r"^[\s\d.:+/TZ-]*\d[\s\d.:+/TZ-]*$|@|^[\[{]|^[0-9a-fA-F-]{20
 def _near(word: str, known: list[str]) -> str:
     """' (near: a, b)' for names that look like a word, whatever their case."""
     plain = {name.lower(): name for name in known if not _VALUE.search(name)}
-    near = [plain[one] for one in difflib.get_close_matches(word.lower(), plain, 2)]
-    return f" (near: {', '.join(near)})" if near else ""
+    return say_near([plain[one] for one in difflib.get_close_matches(word.lower(), plain, 2)])
 
 # %% ../nbs/10_record/111_rows.ipynb #d970389f
 _MANY = 60

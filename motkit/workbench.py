@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from .errors import DesignError
+from .errors import DesignError, say_near
 from .jobs import Job
 from .scale import run
 from .scale_jobs import Visits
@@ -100,7 +100,7 @@ def match_events(
     missing = [name for name, events in found.items() if not events]
     if missing:
         near = {name: difflib.get_close_matches(name, known, 3) for name in missing}
-        faults = [f"no event is called {name!r}" + (f" (near: {', '.join(near[name])})" if near[name] else "") for name in missing]
+        faults = [f"no event is called {name!r}" + say_near(near[name]) for name in missing]
         raise DesignError(setting, faults, f"The log has the events {', '.join(known[:30])}{', ...' if len(known) > 30 else ''}.")
     return tuple(dict.fromkeys(event for events in found.values() for event in events)) or None
 

@@ -20,6 +20,7 @@ from motkit.events import read_events
 from motkit.journey_map import JourneyMap, map_journey
 from motkit.journey_rows import code_rows, place_events, place_rows
 from motkit.journeys import Journey, check_journey, read_journey
+from motkit.numbers import as_number
 from motkit.schema import EVENTS
 from motkit.stays import share_by_customer, share_of_each
 from motkit.store import write_store
@@ -198,7 +199,7 @@ def test_a_store_gives_the_same_map(journey: Journey, tmp_path: Path) -> None:
 
 def test_a_map_holds_no_text_of_the_log_and_few_bytes_an_event(journey: Journey, tmp_path: Path) -> None:
     events = make_events([(f"customer {who}", day, KINDS[(who + day) % 12]) for who in range(200) for day in range(20)], text=["a long remark " * 9] * 4000)
-    end = int(events["timestamp"].to_physical().max())  # type: ignore[arg-type]
+    end = int(as_number(events["timestamp"].to_physical().max()))
     for log in (events, write_store(events, tmp_path / "store")):
         rows, customers = code_rows(log, end)
         placed = place_rows(rows, customers, journey, pl.DataFrame({"customer_id": ["customer 7"], "persona": ["planner"]})).collect()

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from made_study import make_study
+from PIL import Image
 from served_study import save_study, serve_study
 
 from motkit import views
@@ -138,6 +139,21 @@ def test_table_and_picture_can_be_saved_and_the_code_shown(address: str, quiet_p
     assert saved["SVG"].read_text().startswith("<svg")
     view.get_by_role("button", name="Copy the call").click()
     expect(view.get_by_text("sessions_by_week(open_study(\"demo-study\"), channels=['web'])")).to_be_visible()
+
+
+def test_a_picture_saved_in_the_dark_is_as_it_is_seen(address: str, quiet_page, tmp_path: Path, expect) -> None:
+    quiet_page.emulate_media(color_scheme="dark")
+    quiet_page.goto(f"{address}/?channels=web")
+    expect(drawn(quiet_page, "sessions_by_week")).to_be_visible()
+    view = quiet_page.locator("section.view").filter(has=quiet_page.get_by_role("heading", name="Sessions by week"))
+    view.get_by_text("Save and copy").click()
+    with quiet_page.expect_download() as waiting:
+        view.get_by_role("button", name=re.compile("as PNG")).click()
+    waiting.value.save_as(tmp_path / "dark.png")
+    colours = {colour: many for many, colour in Image.open(tmp_path / "dark.png").convert("RGB").getcolors(1 << 24)}
+    assert max(colours, key=colours.__getitem__) == (18, 18, 18)
+    blues = [(red, blue) for red, _, blue in colours if blue > red + 100]
+    assert max(blue for _, blue in blues) > 200, "the line is the dark blue of a white page"
 
 
 def test_on_a_phone_that_prefers_dark_the_page_fits_is_dark_and_its_folded_menu_works(address: str, quiet_page, expect) -> None:

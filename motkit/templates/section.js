@@ -172,18 +172,19 @@ class Picture {
   async save(kind) {
     const layer = this.views.roots[0].export(kind === "svg" ? "svg" : "png", true);
     const blob = await layer.to_blob();
-    return kind === "svg" ? blob : onBackground(blob);
+    return kind === "svg" ? blob : asSeen(blob, getComputedStyle(this.node).filter);
   }
 }
 
-// A picture is transparent on the page; alone it needs the page's background.
-async function onBackground(blob) {
+// A picture is transparent on the page and changed in the dark; alone it needs the page's background and the same change.
+async function asSeen(blob, filter) {
   const bitmap = await createImageBitmap(blob);
   const canvas = make("canvas");
   [canvas.width, canvas.height] = [bitmap.width, bitmap.height];
   const brush = canvas.getContext("2d");
   brush.fillStyle = getComputedStyle(document.body).backgroundColor;
   brush.fillRect(0, 0, canvas.width, canvas.height);
+  brush.filter = filter;
   brush.drawImage(bitmap, 0, 0);
   return new Promise((done) => canvas.toBlob(done, "image/png"));
 }
